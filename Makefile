@@ -1,0 +1,42 @@
+# `make demo` and `make test` set up their environment on their own: Python >= 3.11, git and make suffice.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+DEMO_OUT ?= demo-run
+
+.PHONY: demo test check slow wheel benchmarks clean
+
+demo: $(READY)
+	rm -rf $(DEMO_OUT)
+	$(BIN)/gazeeval run --out $(DEMO_OUT)
+
+test: $(READY)
+	$(BIN)/pytest
+
+slow: $(READY)
+	$(BIN)/pytest -m slow
+
+check: $(READY)
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+wheel: $(READY)
+	$(BIN)/python -m build
+
+benchmarks: $(READY)
+	$(BIN)/python benchmarks/gaze_density.py
+	$(BIN)/python benchmarks/fine_grained.py
+
+# uv is fetched with pip into the environment itself where the machine has none
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "gazeeval needs Python >= 3.11: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv --clear $(VENV)
+	command -v uv >/dev/null || $(BIN)/python -m pip install --quiet uv
+	PATH="$(CURDIR)/$(BIN):$$PATH" uv pip install --quiet --python $(BIN)/python --constraints constraints.txt --editable '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info demo-run
