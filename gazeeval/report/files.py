@@ -1,0 +1,251 @@
+"""The files of a run folder: written whole or not at all, read back with the types they were written with."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+import os
+import shutil
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+from uuid import uuid4
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import pandas_dtype
+
+from gazeeval.errors import DataError
+from gazeeval.report.columns import FILES, Columns, extra_column, from_description
+
+
+@dataclass(frozen=True)
+class Results:
+    """A finished run.
+
+    Attributes:
+        folder: where its files are.
+        manifest: manifest.json.
+        pairs, groups, summary, failures: the CSV files of those names (``pairs`` is inconsistency.csv), with the dtypes
+            of :mod:`gazeeval.report.columns`.
+    """
+
+    folder: Path
+    manifest: Mapping[str, Any]
+    pairs: pd.DataFrame
+    groups: pd.DataFrame
+    summary: pd.DataFrame
+    failures: pd.DataFrame
+
+
+def read_results(run: str | Path) -> Results:
+    """Read a run folder; ids such as "000005" and classes named "NA" stay what they are.
+
+    Raises:
+        DataError: a file is missing, cut or does not have the columns that manifest.json lists.
+    """
+    folder = Path(run)
+    manifest = _read_manifest(folder / "manifest.json")
+    files = FILES | from_description(manifest.get("columns", {}))
+    names = ("inconsistency.csv", "groups.csv", "summary.csv", "failures.csv")
+    return Results(folder, manifest, *(read_csv(folder / name, files[name]) for name in names))
+
+
+def _read_manifest(path: Path) -> dict[str, Any]:
+    try:
+        manifest = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(
+            f"not a run folder: {path}, got {error.strerror}. Give the folder that `gazeeval run` printed"
+        ) from None
+    except ValueError as error:
+        raise DataError(f"malformed manifest: {path}, got {error}. Restore the file or run again") from None
+    if not isinstance(manifest, dict):
+        raise DataError(f"malformed manifest: {path}, got a {type(manifest).__name__}. Restore the file or run again")
+    return manifest
+
+
+def read_csv(path: Path, columns: Columns) -> pd.DataFrame:
+    """Read one file of a run; columns that start with ``x_`` may come on top of ``columns``.
+
+    Raises:
+        DataError: the file is missing, has other columns, or a value does not fit its column.
+    """
+    try:
+        with path.open(encoding="utf-8", newline="") as stream:
+            header = next(csv.reader(stream), [])
+    except OSError as error:
+        raise DataError(
+            f"incomplete run: {path}, got {error.strerror}. Finish it with `gazeeval run --resume RUN`, or merge its "
+            "shards with `gazeeval report RUN`"
+        ) from None
+    known = with_extras(columns, header)
+    dtypes = {column.name: column.dtype for column in known}
+    if set(header) != set(dtypes):
+        wrong = ", ".join(sorted(set(header) ^ set(dtypes)))
+        raise DataError(f"unexpected columns: {path}:1, got or missed {wrong}. Use the manifest of the same run")
+    try:
+        return _parsed(path, dtypes)
+    except ValueError as error:  # includes pandas' ParserError
+        raise DataError(f"malformed table: {path}, got {error}. Restore the file or run again") from None
+
+
+def _parsed(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
+    # pandas 2 misses the last bit of many floats unless told otherwise, pandas 3 deprecates being told: NumPy does it
+    floats = [name for name, dtype in dtypes.items() if dtype.startswith("Float")]
+    parsed = {**dtypes, **dict.fromkeys(floats, "string")}
+    frame = pd.read_csv(path, dtype=parsed, keep_default_na=False, na_values=[""], encoding="utf-8")
+    for name in floats:
+        frame[name] = frame[name].fillna("nan").to_numpy(dtype=object).astype(np.float64)
+    return frame.astype(dtypes)
+
+
+def with_extras(columns: Columns, names: Iterable[str]) -> Columns:
+    """``columns`` and, after them, a column for every further name that starts with ``x_``."""
+    listed = {column.name for column in columns}
+    extras = (name for name in dict.fromkeys(names) if name.startswith("x_") and name not in listed)
+    return (*columns, *map(extra_column, extras))
+
+
+def conform(frame: pd.DataFrame, columns: Columns) -> pd.DataFrame:
+    """``frame`` with exactly ``columns``, in their order and dtypes; columns that it lacks are all missing.
+
+    Raises:
+        ValueError: ``frame`` has a column that is not among ``columns``.
+    """
+    unknown = set(frame.columns) - {column.name for column in columns}
+    if unknown:
+        raise ValueError(f"columns without a schema: {', '.join(sorted(unknown))}")
+    return pd.DataFrame(
+        {
+            column.name: frame[column.name].astype(pandas_dtype(column.dtype))
+            if column.name in frame
+            else pd.Series(pd.NA, index=frame.index, dtype=column.dtype)
+            for column in columns
+        }
+    )
+
+
+def write_csv(frame: pd.DataFrame, path: Path, columns: Columns) -> None:
+    """Write ``frame`` as UTF-8 CSV: empty = missing, true/false, floats with 9 significant digits.
+
+    Raises:
+        ValueError: ``frame`` has a column that is not among ``columns``.
+    """
+    content = _csv_bytes(conform(frame, columns))
+    with replacing(path) as stream:
+        stream.write(content)
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write strict JSON (no NaN), indented, keys in the order given."""
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False)
+    with replacing(path) as stream:
+        stream.write(f"{text}\n".encode())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[BinaryIO]:
+    """A stream whose content appears at ``path`` when the block ends well; else ``path`` stays as it was."""
+    temporary = path.with_name(f".{path.name}.{uuid4().hex}.tmp")
+    try:
+        with temporary.open("xb") as stream:
+            yield stream
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+class PairWriter:
+    """Takes the rows of inconsistency.csv chunk by chunk, in any order and from any number of processes.
+
+    A chunk (consecutive pairs of one method) is a file under ``parts/``, so a killed run keeps what was finished.
+    ``merge`` joins them in the order of the run, with memory that does not depend on the number of pairs.
+
+    Args:
+        run: the run folder.
+        methods: canonical specs in the order of the run.
+        columns: of inconsistency.csv; ``x_`` columns of the rows are added to them.
+    """
+
+    def __init__(self, run: Path, methods: Sequence[str], columns: Columns) -> None:
+        self.run, self.methods, self.columns = run, tuple(methods), columns
+        self.parts = run / "parts"
+        self.parts.mkdir(parents=True, exist_ok=True)
+
+    def chunk(self, method: str, first_pair: int) -> Path:
+        """Where the chunk of ``method`` that starts at ``first_pair`` is, or will be once it is finished."""
+        return self.parts / f"{self.methods.index(method):03d}-{first_pair:012d}.csv"
+
+    def write(self, rows: pd.DataFrame) -> Path:
+        """Write one chunk; a chunk that was there is replaced.
+
+        Raises:
+            ValueError: rows of several methods, pairs that do not ascend, or a column without a schema.
+        """
+        methods, pairs = rows["method"].unique(), rows["pair_id"]
+        if len(methods) != 1 or not (pairs.is_monotonic_increasing and pairs.is_unique):
+            raise ValueError("a chunk holds ascending pairs of one method")
+        path = self.chunk(str(methods[0]), int(pairs.iloc[0]))
+        write_csv(rows, path, with_extras(self.columns, rows.columns))
+        return path
+
+    def merge(self) -> Columns:
+        """Write inconsistency.csv from the parts and return its columns; the parts stay."""
+        parts = sorted(self.parts.glob("*.csv"))
+        headers = dict.fromkeys(map(_first_line, parts))
+        names = (name for header in headers for name in next(csv.reader([header.decode()])))
+        columns = with_extras(self.columns, names)
+        header = _csv_bytes(conform(pd.DataFrame(), columns))
+        with replacing(self.run / "inconsistency.csv") as merged:
+            merged.write(header)
+            for part in parts:
+                with part.open("rb") as stream:
+                    if stream.readline() == header:
+                        shutil.copyfileobj(stream, merged)
+                    else:
+                        merged.write(_widened(part, columns))
+        return columns
+
+    def remove_parts(self) -> None:
+        """Once the run is marked complete."""
+        shutil.rmtree(self.parts)
+
+
+def _first_line(path: Path) -> bytes:
+    with path.open("rb") as stream:
+        return stream.readline()
+
+
+def _widened(part: Path, columns: Columns) -> bytes:
+    """Rows of a chunk of a method that lacks some extra columns, in the columns of all methods."""
+    text = pd.read_csv(part, dtype=str, keep_default_na=False)
+    rows = text.reindex(columns=[column.name for column in columns], fill_value="")
+    return _lines(rows.itertuples(index=False))
+
+
+def _csv_bytes(frame: pd.DataFrame) -> bytes:
+    """CSV of a frame that has been through ``conform``."""
+    return _lines([frame.columns, *zip(*(_texts(frame[name]) for name in frame), strict=True)])
+
+
+def _lines(rows: Iterable[Iterable[str]]) -> bytes:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows(rows)
+    return buffer.getvalue().encode()
+
+
+def _texts(values: pd.Series[Any]) -> list[str]:
+    dtype = str(values.dtype)
+    if dtype.startswith("Float"):
+        numbers = values.to_numpy(dtype=np.float64, na_value=np.nan) + 0.0  # no "-0"
+        return ["" if math.isnan(number) else f"{number:.9g}" for number in numbers.tolist()]
+    cells = values.to_numpy(dtype=object)
+    if dtype == "boolean":
+        return ["" if cell is pd.NA else str(cell).lower() for cell in cells]
+    # the csv module of Python 3.11 writes a carriage return unquoted, which readers take for the end of the row
+    return ["" if cell is pd.NA else str(cell).replace("\r", " ") for cell in cells]

@@ -1,0 +1,129 @@
+"""What a mixer can ask about the images: typed requests, answered once per distinct image, read per pair.
+
+A mixer names its questions in ``needs()`` and reads the answers in ``place`` or ``weigh``::
+
+    def needs(self):
+        return {Saliency("fine_grained")}
+
+    def place(self, pairs, signals, draws):
+        saliency = signals.source(Saliency("fine_grained"))  # (b, h, w), one map per pair
+
+The question is a value: two mixers that ask the same share the answer, and an image that serves in several
+pairs is looked at once. Reading what was not declared raises :class:`UndeclaredSignalError`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal, get_args
+
+import torch
+from torch import Tensor
+
+from gazeeval.errors import PluginError, UsageError, did_you_mean
+
+Detector = Literal["fine_grained", "spectral_residual", "opencv_float"]
+
+
+class UndeclaredSignalError(PluginError, KeyError):
+    """A mixer reads a signal that its ``needs()`` does not name."""
+
+    __str__ = Exception.__str__  # KeyError would print the message in quotes
+
+
+@dataclass(frozen=True)
+class Signal:
+    """A question about an image. Hashable and equal by its parameters; the subclasses are the questions.
+
+    Attributes:
+        needs_model: whether only a network can answer it.
+        is_map: whether the answer is a map of importance, of no use where it is constant or not finite.
+    """
+
+    needs_model: ClassVar[bool] = False
+    is_map: ClassVar[bool] = False
+
+
+@dataclass(frozen=True)
+class Saliency(Signal):
+    """A bottom-up saliency map, (n, h, w).
+
+    Attributes:
+        detector: ``fine_grained``: uint8 0..255, Montabone and Soto 2010 as in OpenCV, on 8-bit luminance.
+            ``spectral_residual``: float32 in [0, 1], Hou and Zhang 2007 as in OpenCV, on 8-bit luminance.
+            ``opencv_float``: uint8 0..255, what the released SaliencyMix code gets: OpenCV's fine-grained
+            detector on the normalised float image. Needs an OpenCV with ``cv2.saliency``.
+
+    Raises:
+        UsageError: the detector is not known.
+    """
+
+    detector: Detector = "fine_grained"
+    is_map: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        known = get_args(Detector)
+        if self.detector not in known:
+            raise UsageError(
+                f"saliency: detector, got {self.detector!r}{did_you_mean(str(self.detector), known)}. "
+                f"Known: {', '.join(known)}."
+            )
+
+
+@dataclass(frozen=True)
+class GazeDensity(Signal):
+    """The image's own gaze density, (n, h, w) float32, mass 1; all zero where the image has no gaze."""
+
+
+class Signals:
+    """The answers for the distinct images of a batch, read per pair.
+
+    Args:
+        answers: for each request a tensor (n, ...), one row per distinct image.
+        source, target: (b,) int64, the rows of each pair's images.
+    """
+
+    def __init__(self, answers: Mapping[Signal, Tensor], source: Tensor, target: Tensor) -> None:
+        self._answers = answers
+        self._source = source
+        self._target = target
+        self._read: set[tuple[Signal, bool]] = set()
+
+    def of(self, source: Tensor, target: Tensor) -> Signals:
+        """The same answers for other pairs, with nothing read yet."""
+        return Signals(self._answers, source, target)
+
+    def images(self, request: Signal) -> Tensor:
+        """(n, ...): the answer for every distinct image. Raises UndeclaredSignalError."""
+        try:
+            return self._answers[request]
+        except KeyError:
+            declared = ", ".join(map(repr, self._answers)) or "nothing"
+            raise UndeclaredSignalError(
+                f"signals: not declared, got {request!r} where needs() has {declared}. Add it to needs()."
+            ) from None
+
+    def source(self, request: Signal) -> Tensor:
+        """(b, ...): the answer for the source image of each pair. Raises UndeclaredSignalError."""
+        answer = self.images(request)
+        self._read.add((request, True))
+        return answer[self._source]
+
+    def target(self, request: Signal) -> Tensor:
+        """(b, ...): the answer for the target image of each pair. Raises UndeclaredSignalError."""
+        answer = self.images(request)
+        self._read.add((request, False))
+        return answer[self._target]
+
+    def degenerate(self) -> tuple[Tensor, Tensor]:
+        """(b,) bool each: pairs for which a map that was read so far is constant, and is not finite."""
+        flat = torch.zeros_like(self._source, dtype=torch.bool)
+        nonfinite = torch.zeros_like(flat)
+        for request, of_source in self._read:
+            if request.is_map:
+                answers = self._answers[request].flatten(1)
+                rows = self._source if of_source else self._target
+                flat |= (answers.amax(dim=1) == answers.amin(dim=1))[rows]
+                nonfinite |= ~answers.isfinite().all(dim=1)[rows]
+        return flat, nonfinite
