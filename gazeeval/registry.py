@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from importlib.metadata import entry_points
 from typing import Generic, TypeVar
 
@@ -78,7 +79,7 @@ class Registry(Generic[T]):
         self._discovered = True
         folder = importlib.import_module(self.package).__path__
         for module in pkgutil.iter_modules(folder):
-            self._attempt(module.name, lambda name=module.name: importlib.import_module(f"{self.package}.{name}"))
+            self._attempt(module.name, partial(importlib.import_module, f"{self.package}.{module.name}"))
         for entry in entry_points(group=self.package):
             self._attempt(entry.name, entry.load)
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -130,7 +130,7 @@ class Placement:
 
     def __getitem__(self, rows: slice | Tensor) -> Placement:
         """The placement of some of the pairs."""
-        parts = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
+        parts: dict[str, Any] = {name: value[rows] for name, value in vars(self).items() if isinstance(value, Tensor)}
         return replace(self, **parts)
 
     def mask_share(self) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -49,6 +49,7 @@ class Dataset:
         px_per_degree: original pixels per degree of visual angle (median over the images), or None.
         notes: counted sentences about what was odd or left out while loading.
         fingerprint: sha256 of the spec, the gaze and the list of images; not of their pixels.
+        choices: how the gaze files were read where the reader has a choice, part of the gaze recipe.
     """
 
     name: str
@@ -63,6 +64,7 @@ class Dataset:
     notes: tuple[str, ...]
     fingerprint: str
     source: str
+    choices: Mapping[str, str] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.image_ids)
@@ -190,7 +192,15 @@ def _assemble(spec: DatasetSpec, index: ImageIndex, gaze: LoadedGaze, split: str
         notes=gaze.notes,
         fingerprint=_sha256([content.encode(), listing, index.labels.tobytes(), index.sizes.tobytes()], gaze.files),
         source=source,
+        choices=_choices(spec),
     )
+
+
+def _choices(spec: DatasetSpec) -> dict[str, str]:
+    frame = getattr(spec.gaze, "frame", None)
+    placement = {"placement": str(frame.placement)} if frame else {}
+    names = ("carry_over", "repeats", "pixel_origin")
+    return placement | {name: str(getattr(spec.gaze, name)) for name in names if hasattr(spec.gaze, name)}
 
 
 def _root(spec: DatasetSpec, path: Path, root: str | Path | None) -> Path:
@@ -264,12 +274,11 @@ def _fixations(columns: Mapping[str, Any], n_images: int) -> tuple[Fixations, li
     image = np.asarray(columns["image"], dtype=np.int64)
     given = columns["duration_ms"] if "duration_ms" in columns else np.full(len(image), np.nan)
     duration, notes = known_durations(np.asarray(given, dtype=np.float64))
-    names = [str(name) for name in columns["viewer"]] if "viewer" in columns else []
-    viewers = tuple(dict.fromkeys(names))
-    viewer = np.array([viewers.index(name) for name in names], dtype=np.int32) if names else None
-    return Fixations.from_rows(
-        image, n_images, columns["x"], columns["y"], duration_ms=duration, viewer=viewer, viewers=viewers
-    ), notes
+    who: dict[str, Any] = {}
+    if "viewer" in columns:
+        names, codes = np.unique(np.asarray(columns["viewer"], dtype=str), return_inverse=True)
+        who = {"viewer": codes, "viewers": tuple(names.tolist())}
+    return Fixations.from_rows(image, n_images, columns["x"], columns["y"], duration_ms=duration, **who), notes
 
 
 def _from_file(paths: Sequence[Path], exif: str, row: int) -> Image.Image:

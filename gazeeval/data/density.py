@@ -110,7 +110,7 @@ class GazeRecipe:
         return f"sigma={self.sigma},weight={self.weight},border={self.border}"
 
 
-def gaze_density(  # noqa: PLR0917
+def gaze_density(
     x: Tensor,
     y: Tensor,
     weight: Tensor,
@@ -158,7 +158,7 @@ def gaze_density(  # noqa: PLR0917
     return maps
 
 
-def visible_mass(  # noqa: PLR0917
+def visible_mass(
     x: Tensor, y: Tensor, weight: Tensor, sigma: float | Tensor | tuple[Tensor, Tensor], height: int, width: int
 ) -> Tensor:
     """(n,) float64: share of the whole sum of Gaussians that lies in the frame; NaN without weight.
@@ -182,8 +182,9 @@ def _factors(mean: Tensor, sigma: Tensor, size: int, border: Border, sampled: bo
         values = _values(images, sigma.unsqueeze(1), size, sampled).sum(1)
     else:
         values = _values(mean, sigma, size, sampled)
-    mass = values.sum(1)
-    values *= 1 / mass.clamp(min=torch.finfo(mass.dtype).tiny).unsqueeze(1)
+    tiny = torch.finfo(values.dtype).tiny
+    mass = torch.nn.functional.threshold(values.sum(1), tiny, 0)  # too small to be scaled to 1: nothing is visible
+    values *= 1 / mass.clamp(min=tiny).unsqueeze(1)
     if border == "renormalise":
         return values, mass.log()
     outside = (mean < 0) | (mean >= size)
@@ -198,7 +199,7 @@ def _padded(rows: Tensor, present: Tensor) -> Tensor:
 
 
 def _values(mean: Tensor, sigma: Tensor, size: int, sampled: bool) -> Tensor:
-    """The Gaussian at the pixels: its integral over each, or its value at their centres. (..., size) float64."""
+    """Each Gaussian's integral over the pixels, or its value at their centres: (..., size) float64."""
     edges = torch.arange(size + 1, dtype=mean.dtype, device=mean.device)
     if not sampled:
         return _interval_mass(mean, sigma, edges)

@@ -85,7 +85,7 @@ def place(img_w: ArrayLike, img_h: ArrayLike, frame_w: float, frame_h: float, pl
     return Placed((frame_w - s * w) / 2, (frame_h - s * h) / 2, s, s)
 
 
-def frame_to_image(  # noqa: PLR0917 - positions, sizes, frame: one order everywhere
+def frame_to_image(
     x: ArrayLike,
     y: ArrayLike,
     img_w: ArrayLike,
@@ -103,7 +103,7 @@ def frame_to_image(  # noqa: PLR0917 - positions, sizes, frame: one order everyw
     return (x - placed.left) / placed.scale_x, (y - placed.top) / placed.scale_y
 
 
-def outside_share(  # noqa: PLR0917
+def outside_share(
     x: ArrayLike,
     y: ArrayLike,
     img_w: ArrayLike,
@@ -129,7 +129,7 @@ def outside_share(  # noqa: PLR0917
     return shares
 
 
-def check_placement(  # noqa: PLR0917
+def check_placement(
     x: NDArray[np.floating],
     y: NDArray[np.floating],
     img_w: NDArray[np.integer],

@@ -41,6 +41,9 @@ class GazeSource(Protocol):
     def viewer_maps(self, images: Index, geometry: Geometry, recipe: GazeRecipe, device: Device) -> Iterator[Tensor]:
         """One (m, h, w) float32 per viewer, in order, not normalised: their sum is proportional to the density."""
 
+    def points(self, image: int, geometry: Geometry) -> NDArray[np.float64]:
+        """(k, 3) x, y in pixels of the network input, and ms (NaN unknown), of one image; none where gaze is a map."""
+
     def select(self, images: Index) -> GazeSource:
         """The gaze of some images, in that order."""
 
@@ -78,6 +81,11 @@ class FixationGaze:
             points = own._in_input(rows, geometry, recipe, device)
             size = geometry.height, geometry.width
             yield gaze_density(*points, *size, border=recipe.border, normalise=False)
+
+    def points(self, image: int, geometry: Geometry) -> NDArray[np.float64]:
+        own = self.fixations.select(np.array([image]))
+        mapped = geometry.point_map(*self.sizes[[image]].T).apply(own.x, own.y, own.image_index())
+        return np.stack((*mapped, own.duration_ms), axis=1)
 
     def select(self, images: Index) -> FixationGaze:
         degrees = None if self.px_per_degree is None else self.px_per_degree[images]
@@ -129,6 +137,9 @@ class RenderedGaze:
 
     def viewer_maps(self, images: Index, geometry: Geometry, recipe: GazeRecipe, device: Device) -> Iterator[Tensor]:
         return iter(())
+
+    def points(self, image: int, geometry: Geometry) -> NDArray[np.float64]:
+        return np.empty((0, 3))
 
     def select(self, images: Index) -> RenderedGaze:
         return replace(self, files=tuple(self.files[i] for i in images), sizes=self.sizes[images])

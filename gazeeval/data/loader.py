@@ -36,7 +36,8 @@ class LoadedImages:
 class ImageLoader:
     """Reads images at the size of the network input.
 
-    Threads suffice: Pillow decodes and resizes without the interpreter's lock. Images stay in a bounded cache, for they come
+    Threads suffice: Pillow decodes and resizes without the interpreter's lock. Images stay in a bounded cache, for they
+        come
     back in every round of pairs.
 
     Args:

@@ -1,7 +1,7 @@
 """Which images are mixed with which: groups of images, and the pairs inside them.
 
-In each round the images are permuted by the seed and cut into groups; pairs are made inside a group, so that an image is
-read once per round and methods that look at a whole group see the same one on any machine.
+In each round the images are permuted by the seed and cut into groups; pairs are made inside a group, so that an image
+is read once per round and methods that look at a whole group see the same one on any machine.
 """
 
 from __future__ import annotations
@@ -124,7 +124,8 @@ def read_pair_file(path: Path, image_ids: tuple[str, ...], group_size: int = 64)
         line = int(unknown[0])
         raise UsageError(
             f"--pair-file: {path}:{line + 2}: image that the data set (split) lacks, got "
-            f"{table.loc[line, ['source_id', 'target_id']].tolist()} ({len(unknown)} such pairs). Use ids of the data set."
+            f"{table[['source_id', 'target_id']].iloc[line].tolist()} ({len(unknown)} such pairs). "
+            "Use ids of the data set."
         )
     if not len(rows):
         raise UsageError(f"--pair-file: {path}: pairs, got none. Give at least one.")
@@ -160,8 +161,8 @@ def _pair_group(members: Indices, labels: Indices, pairing: Pairing, rule: Label
 def _swap_until_labels_differ(source_label: Indices, target_label: Indices, target: Indices) -> Indices:
     """Exchange the targets of pairs so that as few pairs as possible share a label.
 
-    A pair of one label can be mended unless every other pair holds that label too, that is, unless more than half of the
-    images have it.
+    A pair of one label can be mended unless every other pair holds that label too, that is, unless more than half of
+    the images have it.
     """
     target, target_label = target.copy(), target_label.copy()
     for i in np.flatnonzero(source_label == target_label):

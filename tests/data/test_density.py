@@ -118,9 +118,9 @@ def test_the_unit_of_weights_is_nothing(gaze: Gaze, sigma: float, factor: float)
 @given(gaze_rows, sigmas)
 def test_a_fixation_may_be_split(gaze: Gaze, sigma: float) -> None:
     x, y, weight = gaze
-    halves = [torch.cat([part, part], dim=1) for part in (x, y)]
-    split = torch.cat([0.3 * weight, 0.7 * weight], dim=1)
-    torch.testing.assert_close(gaze_density(*halves, split, sigma, H, W), gaze_density(x, y, weight, sigma, H, W))
+    parts = torch.cat([0.3 * weight, 0.7 * weight], dim=1)
+    split = gaze_density(x.repeat(1, 2), y.repeat(1, 2), parts, sigma, H, W)
+    torch.testing.assert_close(split, gaze_density(x, y, weight, sigma, H, W))
 
 
 @few
@@ -178,6 +178,9 @@ def test_gaze_far_outside_keeps_the_shape_of_its_tail() -> None:
 
 def test_gaze_beyond_every_tail_is_not_visible() -> None:
     assert not gaze_density(row(-100), row(5), row(1), 2.0, H, W).any()
+    masses = [float(gaze_density(row(-74 - i / 16), row(5), row(1), 2.0, H, W).sum()) for i in range(64)]
+    assert all(mass == 0 or mass == pytest.approx(1, abs=1e-6) for mass in masses)
+    assert masses[0] > masses[-1]
 
 
 def test_tails_keep_relative_precision() -> None:

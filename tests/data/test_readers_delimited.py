@@ -92,6 +92,7 @@ def test_raw_samples_get_their_time_step(tmp_path: Path) -> None:
         ("", {}, "the file is empty"),
         ("file,X,Y,d\na,1,2,5\na,1,2,-5\n", {"duration": "d"}, "row 2, duration, got '-5'. Expected 0 or more"),
         ("file,X,Y,d\na,1,2,long\n", {"duration": "d"}, "row 1, duration, got 'long'. Expected a number"),
+        ("file,X,Y,d\na,1,2,inf\n", {"duration": "d"}, "row 1, duration, got 'inf'"),
         ("file,X,Y,d\na,1,2,1.5\n", {"label": "d"}, "row 1, label, got '1.5'. Expected a whole number"),
         ("file,X,Y,d\na,1,2,\n", {"width": "d"}, "row 1, width, got ''"),
     ],

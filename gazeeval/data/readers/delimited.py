@@ -147,7 +147,7 @@ def _numbers(frame: pd.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
         return np.full(len(frame), np.nan)
     values = _coordinates(frame[name])
     text = frame[name].str.strip().str.lower()
-    bad = np.flatnonzero(np.isnan(values) & ~text.isin(["", "nan", "na", "none"]).to_numpy())
+    bad = np.flatnonzero(~np.isfinite(values) & ~text.isin(["", "nan", "na", "none"]).to_numpy())
     if bad.size:
         raise _bad_value(path, name, bad[0], frame[name].iloc[bad[0]], "a number")
     return values

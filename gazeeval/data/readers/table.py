@@ -109,10 +109,7 @@ def time_scale(
                 f"unit of time taken as {name} (median step {median:.4g}, {1e3 / (median * ms):.0f} per second)"
             ]
     found = f"a median step of {median:.4g}" if step.size else "no two times of one recording"
-    raise DataError(
-        f"{where}: the unit of time cannot be inferred, got {found}. "
-        "Declare gaze.time_unit: s, ms or us."
-    )
+    raise DataError(f"{where}: the unit of time cannot be inferred, got {found}. Declare gaze.time_unit: s, ms or us.")
 
 
 def in_time_order(table: GazeTable, where: str) -> GazeTable:

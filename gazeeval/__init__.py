@@ -1,0 +1,74 @@
+"""gazeeval: how far the labels of mixed training images are from where people actually look.
+
+    import gazeeval as ge
+
+    runs = ge.evaluate(["cutmix", "saliencymix"], model="ckpt.pt", data="cub-gha", root="data", num_pairs=2000)
+    runs.summary
+
+Names are imported when they are first used, so that the command line answers at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from gazeeval.api import mix as mix
+    from gazeeval.data.dataset import Dataset as Dataset
+    from gazeeval.data.dataset import load_dataset as load_dataset
+    from gazeeval.data.density import GazeRecipe as GazeRecipe
+    from gazeeval.data.density import gaze_density as gaze_density
+    from gazeeval.errors import GazeEvalError as GazeEvalError
+    from gazeeval.metrics.base import Metric as Metric
+    from gazeeval.metrics.base import register_metric as register_metric
+    from gazeeval.metrics.inconsistency import gaze_shares as gaze_shares
+    from gazeeval.metrics.inconsistency import group_inconsistency as group_inconsistency
+    from gazeeval.metrics.inconsistency import lam_gaze as lam_gaze
+    from gazeeval.mixers.base import Draws as Draws
+    from gazeeval.mixers.base import Mixer as Mixer
+    from gazeeval.mixers.base import register_mixer as register_mixer
+    from gazeeval.models.model import Model as Model
+    from gazeeval.models.model import load_model as load_model
+    from gazeeval.report.files import Results as Results
+    from gazeeval.report.files import read_results as read_results
+    from gazeeval.run import evaluate as evaluate
+    from gazeeval.signals.base import GazeDensity as GazeDensity
+    from gazeeval.signals.base import Saliency as Saliency
+    from gazeeval.types import GroupPlacement as GroupPlacement
+    from gazeeval.types import Labels as Labels
+    from gazeeval.types import Mix as Mix
+    from gazeeval.types import PairBatch as PairBatch
+    from gazeeval.types import Placement as Placement
+    from gazeeval.version import __version__ as __version__
+
+_HOMES = {
+    "api": ("mix",),
+    "data.dataset": ("Dataset", "load_dataset"),
+    "data.density": ("GazeRecipe", "gaze_density"),
+    "errors": ("GazeEvalError",),
+    "metrics.base": ("Metric", "register_metric"),
+    "metrics.inconsistency": ("gaze_shares", "group_inconsistency", "lam_gaze"),
+    "mixers.base": ("Draws", "Mixer", "register_mixer"),
+    "models.model": ("Model", "load_model"),
+    "report.files": ("Results", "read_results"),
+    "run": ("evaluate",),
+    "signals.base": ("GazeDensity", "Saliency"),
+    "types": ("GroupPlacement", "Labels", "Mix", "PairBatch", "Placement"),
+    "version": ("__version__",),
+}
+_HOME = {name: f"gazeeval.{module}" for module, names in _HOMES.items() for name in names}
+
+__all__ = sorted(_HOME)  # noqa: PLE0605
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        return getattr(importlib.import_module(_HOME[name]), name)
+    if name == "testing":
+        return importlib.import_module("gazeeval.testing")
+    raise AttributeError(f"module 'gazeeval' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "testing"]

@@ -1,0 +1,204 @@
+"""A run that is ready to start: everything that was asked for, loaded and checked."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from gazeeval.config import RunConfig
+from gazeeval.data.dataset import Dataset, load_dataset
+from gazeeval.data.density import GazeRecipe, Sigma
+from gazeeval.data.geometry import Geometry
+from gazeeval.data.pairs import PairPlan, plan_pairs, read_pair_file
+from gazeeval.engine import Engine
+from gazeeval.errors import UsageError
+from gazeeval.mixers.base import AnyMixer, canonical_name, parse_method
+from gazeeval.models.device import resolve_device
+from gazeeval.models.model import Model, load_model
+from gazeeval.version import __version__
+
+_SIDE, _CROP = 224, 0.875
+
+
+@dataclass(frozen=True)
+class Job:
+    """A run that is ready to start."""
+
+    config: RunConfig
+    engine: Engine
+    plan: PairPlan
+
+    @property
+    def warnings(self) -> list[str]:
+        """What a reader of the numbers must know, one sentence each."""
+        return [*self.engine.dataset.notes, *_model_warnings(self.engine), *_plan_warnings(self.plan)]
+
+    def header(self) -> str:
+        """One line: what is measured on what."""
+        engine = self.engine
+        points = int(engine.dataset.gaze.n_fixations(np.arange(len(engine.dataset))).clip(min=0).sum())
+        model = engine.model.describe() if engine.model else f"none, {engine.geometry.describe()}"
+        return (
+            f"gazeeval {__version__}  data {engine.dataset.name} ({len(engine.dataset)} images, {points} fixations)  "
+            f"model {model}  device {engine.device}  seed {engine.seed}"
+        )
+
+    @cached_property
+    def identity(self) -> dict[str, Any]:
+        """Everything that decides the rows."""
+        engine, plan = self.engine, self.plan
+        pairs = hashlib.sha256(np.concatenate((plan.source, plan.target, plan.group)).tobytes()).hexdigest()
+        return {
+            "version": __version__,
+            "data": engine.dataset.fingerprint,
+            "split": engine.dataset.split,
+            "pairs": pairs,
+            "pairing": plan.pairing,
+            "methods": list(engine.methods),
+            "model": engine.model.sha256 if engine.model else None,
+            "geometry": engine.geometry.describe(),
+            "gaze": str(engine.recipe),
+            "gaze_choices": dict(engine.dataset.choices),
+            "seed": engine.seed,
+            "top_k": list(engine.top_k),
+            "references": engine.references,
+        }
+
+    @cached_property
+    def run_id(self) -> str:
+        """Fingerprint of `identity`: equal for equal rows, not of the moment."""
+        return hashlib.sha256(json.dumps(self.identity, sort_keys=True).encode()).hexdigest()[:12]
+
+    @property
+    def signature(self) -> dict[str, str]:
+        """What to quote beside a number."""
+        engine, plan = self.engine, self.plan
+        choices = [f"{name.replace('_', '-')}={value}" for name, value in engine.dataset.choices.items()]
+        model = f"{engine.model.arch}@{engine.model.sha256[:8]}" if engine.model else "none"
+        return {
+            "data": f"{engine.dataset.name}/{engine.dataset.split}@{engine.dataset.fingerprint[:8]}",
+            "pairs": f"{plan.pairing}:{len(plan)}@{self.identity['pairs'][:8]}",
+            "model": model,
+            "geometry": engine.geometry.describe().replace(" ", ""),
+            "gaze": ",".join([str(engine.recipe), *choices]),
+            "seed": str(engine.seed),
+            "v": __version__,
+        }
+
+
+def prepare(config: RunConfig) -> Job:
+    """Load and check everything that a run needs. Raises UsageError."""
+    methods = _methods(config.method)
+    device = resolve_device(config.device)
+    dataset = _dataset(config)
+    model = _model(config, dataset)
+    engine = Engine(
+        dataset=dataset,
+        methods=methods,
+        recipe=GazeRecipe(_sigma(config.sigma, dataset), config.weight, config.border),
+        geometry=model.geometry if model else _plain_geometry(config),
+        device=device,
+        model=model,
+        seed=config.seed,
+        top_k=tuple(sorted(set(config.top_k))),
+        references=config.references,
+        batch_size=config.batch_size,
+        workers=config.workers,
+    )
+    engine.check()
+    if config.pair_file is not None:
+        plan = read_pair_file(config.pair_file, dataset.image_ids, config.group_size).first(config.num_pairs)
+    else:
+        plan = plan_pairs(
+            dataset.labels,
+            config.num_pairs,
+            pairing=config.pairing,
+            label_rule=config.labels,
+            group_size=config.group_size,
+            seed=config.seed,
+        )
+    return Job(config, engine, plan)
+
+
+def demo_checkpoint() -> Path:
+    """The bundled demo network."""
+    return Path(str(files("gazeeval.data_specs"))) / "demo" / "cnn.safetensors"
+
+
+def _methods(specs: Sequence[str | AnyMixer]) -> dict[str, AnyMixer]:
+    mixers = [parse_method(spec) if isinstance(spec, str) else spec for spec in specs]
+    named = {canonical_name(mixer): mixer for mixer in mixers}
+    if len(named) < len(mixers) or not mixers:
+        raise UsageError(f"--method: methods, got {', '.join(map(str, specs)) or 'none'}. Name each method once.")
+    return named
+
+
+def _dataset(config: RunConfig) -> Dataset:
+    if isinstance(config.data, Dataset):
+        return config.data
+    return load_dataset(
+        config.data,
+        config.root,
+        config.split,
+        placement=config.placement,
+        carry_over=config.carry_over,
+        repeats=config.repeats,
+        px_per_degree=config.px_per_degree,
+    )
+
+
+def _model(config: RunConfig, dataset: Dataset) -> Model | None:
+    model = config.model
+    if model is None and dataset.name == "demo":
+        model = demo_checkpoint()
+    if model is None or isinstance(model, Model):
+        return model
+    return load_model(
+        str(model),
+        arch=config.arch,
+        device=config.device,
+        weights_key=config.weights_key,
+        unsafe_load=config.unsafe_load,
+        input_size=config.input_size,
+        crop_pct=config.crop_pct,
+        mean=config.mean,
+        std=config.std,
+        geometry=config.geometry,
+    )
+
+
+def _plain_geometry(config: RunConfig) -> Geometry:
+    side = config.input_size or _SIDE
+    if config.geometry == "stretch":
+        return Geometry.stretch(side, side, "bicubic")
+    return Geometry.from_config((side, side), config.crop_pct or _CROP, "bicubic")
+
+
+def _sigma(text: str | None, dataset: Dataset) -> Sigma:
+    default = "1deg" if dataset.px_per_degree is not None else "3.5%"
+    return Sigma.parse(text or default)
+
+
+def _model_warnings(engine: Engine) -> list[str]:
+    if engine.model is None:
+        return ["no model: the accuracy columns stay empty (pass --model CKPT)"]
+    if engine.judge is None:
+        return [
+            f"the model has {engine.model.num_classes} classes and the data set {len(engine.dataset.class_names)}: "
+            "the accuracy columns stay empty"
+        ]
+    return []
+
+
+def _plan_warnings(plan: PairPlan) -> list[str]:
+    if not plan.unpaired:
+        return []
+    return [f"{plan.unpaired} images found no partner in their group, summed over {plan.rounds} rounds of pairs"]

@@ -1,0 +1,89 @@
+"""What ``manifest.json`` says: everything a reader needs to trust, quote or repeat a number."""
+
+from __future__ import annotations
+
+import dataclasses
+import hashlib
+import inspect
+import sys
+from typing import Any
+
+import torch
+
+from gazeeval.job import Job
+from gazeeval.mixers.base import AnyMixer, Mixer
+from gazeeval.version import software
+
+SCHEMA = 1
+
+
+def manifest_of(job: Job) -> dict[str, Any]:
+    """The manifest of a run, without status and times."""
+    engine = job.engine
+    dataset, model, plan = engine.dataset, engine.model, job.plan
+    return {
+        "schema": SCHEMA,
+        "run_id": job.run_id,
+        "signature": job.signature,
+        "command": sys.argv,
+        "config": job.config.plain(),
+        "identity": job.identity,
+        "warnings": job.warnings,
+        "data": {
+            "name": dataset.name,
+            "spec": dataset.source,
+            "split": dataset.split,
+            "images": len(dataset),
+            "classes": list(dataset.class_names),
+            "viewers": list(dataset.gaze.viewers),
+            "fingerprint": dataset.fingerprint,
+            "notes": list(dataset.notes),
+        },
+        "gaze": {
+            "sigma": str(engine.recipe.sigma),
+            "weight": engine.recipe.weight,
+            "border": engine.recipe.border,
+            **dataset.choices,
+        },
+        "geometry": engine.geometry.describe(),
+        "model": None
+        if model is None
+        else {
+            "path": model.path,
+            "arch": model.arch,
+            "arch_origin": model.arch_origin,
+            "weights": model.weights,
+            "num_classes": model.num_classes,
+            "mean": list(model.mean),
+            "std": list(model.std),
+            "sha256": model.sha256,
+            "accuracy_columns": engine.judge is not None,
+        },
+        "pairs": {
+            "number": len(plan),
+            "pairing": plan.pairing,
+            "rounds": plan.rounds,
+            "unpaired": plan.unpaired,
+            "hash": job.identity["pairs"],
+        },
+        "methods": {name: _method(mixer) for name, mixer in engine.methods.items()},
+        "references": list(engine.reference_names()),
+        "device": _device(engine.device),
+        "software": software(),
+    }
+
+
+def _method(mixer: AnyMixer) -> dict[str, Any]:
+    """Parameters and origin; the hash tells which code of a user's own was run."""
+    cls = type(mixer)
+    parameters = {field.name: getattr(mixer, field.name) for field in dataclasses.fields(mixer)}  # type: ignore[arg-type]
+    origin = inspect.getsourcefile(cls) if not cls.__module__.startswith(f"{Mixer.__module__.split('.')[0]}.") else None
+    described: dict[str, Any] = {"class": f"{cls.__module__}.{cls.__qualname__}", "parameters": parameters}
+    if origin is not None:
+        with open(origin, "rb") as stream:
+            described |= {"file": origin, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
+    return described
+
+
+def _device(device: torch.device) -> str:
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)

@@ -1,0 +1,128 @@
+"""From a group's results to the rows of ``inconsistency.csv``: one frame per method, one row per pair."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gazeeval.data.dataset import Dataset
+from gazeeval.metrics.base import Metric, MixedBatch
+from gazeeval.metrics.inconsistency import lam_gaze
+from gazeeval.types import Labels, PairBatch, Placement
+
+_EDGES = ("x0", "y0", "x1", "y1")
+_NOTES = {
+    "no_gaze": "no gaze is visible in the mixed image",
+    "not_applicable": "the score is 0 by construction",
+    "flat_map": "a map that the method relies on is constant",
+    "nonfinite": "a map or the label is not finite",
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What one method made of a group's pairs.
+
+    Attributes:
+        lam_draw: (b,) float64, share of the source as first drawn, or None.
+        probabilities: (b, classes) float32 on the mixed image, or None.
+        scores: columns that replace what the metrics give (a reference that is scored in its own way).
+        flat, nonfinite: (b,) bool, pairs whose maps were of no use.
+        applicable: False where the score is 0 by construction.
+    """
+
+    placement: Placement
+    labels: Labels
+    lam_draw: Tensor | None = None
+    probabilities: Tensor | None = None
+    scores: Mapping[str, Tensor] | None = None
+    flat: Tensor | None = None
+    nonfinite: Tensor | None = None
+    applicable: bool = True
+
+
+def pair_columns(
+    dataset: Dataset, group: int, pair_ids: NDArray[np.int64], source: NDArray[np.int64], target: NDArray[np.int64]
+) -> pd.DataFrame:
+    """The columns that say which pair a row is about; ``source`` and ``target`` are rows of the data set."""
+    ids = np.asarray(dataset.image_ids, dtype=object)
+    return pd.DataFrame(
+        {
+            "pair_id": pair_ids,
+            "group_id": group,
+            "source_id": ids[source],
+            "target_id": ids[target],
+            "source_label": dataset.labels[source],
+            "target_label": dataset.labels[target],
+            "n_fix_source": dataset.gaze.n_fixations(source),
+            "n_fix_target": dataset.gaze.n_fixations(target),
+        }
+    )
+
+
+def result_columns(
+    pairs: PairBatch, density: Tensor, outcome: Outcome, metrics: Sequence[Metric], top: int
+) -> pd.DataFrame:
+    """Everything that was computed, carried to the host in one copy; ``top`` best classes are named."""
+    placement, labels = outcome.placement, outcome.labels
+    share, S, T = lam_gaze(placement, density[pairs.source], density[pairs.target])
+    batch = MixedBatch(labels.lam, share, pairs.source_labels, pairs.target_labels, outcome.probabilities)
+    height, width = pairs.size
+    columns = _box_columns(placement)
+    columns |= {"mask_share": placement.mask_share(), "lam": labels.lam, "lam_gaze": share}
+    columns |= {"gaze_kept_source": S, "gaze_kept_target": T}
+    if outcome.lam_draw is not None:
+        columns["lam_draw"] = outcome.lam_draw.expand(len(pairs))
+    if outcome.probabilities is not None:
+        columns |= _predictions(batch, outcome.probabilities, top)
+    for metric in metrics:
+        if outcome.probabilities is not None or not metric.needs_model:
+            columns |= metric.compute(batch)
+    columns |= outcome.scores or {}
+    columns |= {f"x_{name}": value for name, value in labels.extra.items()}
+    columns |= {"_flat": _flag(outcome.flat, pairs), "_nonfinite": _flag(outcome.nonfinite, pairs)}
+    values = torch.stack([column.double() for column in columns.values()], dim=1).cpu().numpy()
+    frame = pd.DataFrame(values, columns=list(columns))
+    return frame.assign(height=height, width=width, mask_kind=placement.kind, n_images=2, label_from="dataset")
+
+
+def with_status(frame: pd.DataFrame, applicable: bool, scored: Sequence[str]) -> pd.DataFrame:
+    """Add ``status`` and ``note``; rows without a usable result lose their ``scored`` columns."""
+    lam = frame["lam"].to_numpy()
+    bad = (frame["_nonfinite"] > 0) | ~((lam >= 0) & (lam <= 1))
+    status = np.full(len(frame), "ok" if applicable else "not_applicable", dtype=object)
+    status[frame["lam_gaze"].isna()] = "no_gaze"
+    status[frame["_flat"] > 0] = "flat_map"
+    status[bad] = "nonfinite"
+    useless = np.isin(status, ["nonfinite", "flat_map"])
+    frame = frame.drop(columns=["_flat", "_nonfinite"])
+    lost = frame.columns.intersection([*scored, "lam_gaze"])
+    frame.loc[useless, lost] = np.nan
+    return frame.assign(status=status, note=[_NOTES.get(value, "") for value in status])
+
+
+def _box_columns(placement: Placement) -> dict[str, Tensor]:
+    columns: dict[str, Tensor] = {}
+    for prefix, box in (("box", placement.target_box), ("src", placement.source_box)):
+        if box is not None:
+            columns |= {f"{prefix}_{edge}": box[:, i] for i, edge in enumerate(_EDGES)}
+    return columns
+
+
+def _predictions(batch: MixedBatch, probabilities: Tensor, top: int) -> dict[str, Tensor]:
+    best = probabilities.topk(min(top, probabilities.shape[1]), dim=1).indices
+    return {
+        "p_source": probabilities.gather(1, batch.source_label.unsqueeze(1)).squeeze(1),
+        "p_target": probabilities.gather(1, batch.target_label.unsqueeze(1)).squeeze(1),
+        **{f"pred{rank + 1}": best[:, rank] for rank in range(best.shape[1])},
+    }
+
+
+def _flag(flag: Tensor | None, pairs: PairBatch) -> Tensor:
+    return torch.zeros_like(pairs.source) if flag is None else flag

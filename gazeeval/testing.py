@@ -1,0 +1,55 @@
+"""The conformance suite for mixers: ours pass it, run it on yours."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gazeeval.contract import check_pairs
+from gazeeval.errors import MixerError
+from gazeeval.mixers.base import AnyMixer
+from gazeeval.models.preprocessing import imagenet_normalised
+from gazeeval.signals.answer import answer
+from gazeeval.signals.base import GazeDensity, Signal, Signals
+from gazeeval.types import PairBatch
+
+SIZES = ((64, 64), (48, 80))
+"""(height, width) of the images a mixer is tried on; one is not square."""
+
+
+def check_mixer(mixer: AnyMixer, *, sizes: tuple[tuple[int, int], ...] = SIZES, device: str = "cpu") -> None:
+    """Raise MixerError, saying what is wrong, unless ``mixer`` keeps the contract.
+
+    Checked on seeded images of several sizes: what `gazeeval.contract.check_pairs` checks; that the mixer is a frozen,
+    comparable dataclass; that the mixed image is finite; and that what is visible of any gaze lies between 0 and all.
+    """
+    if not dataclasses.is_dataclass(mixer) or pickle.loads(pickle.dumps(mixer)) != mixer:
+        raise MixerError("contract: a mixer must be a frozen dataclass, equal by its fields.")
+    for seed, size in enumerate(sizes):
+        pairs, signals = example_pairs(mixer, size, seed, device)
+        state = str(np.random.get_state())
+        check_pairs(mixer, pairs, signals, seed)
+        if state != str(np.random.get_state()):
+            raise MixerError("contract: it draws from numpy's global generator; draw from rng only.")
+
+
+def example_pairs(
+    mixer: AnyMixer, size: tuple[int, int] = (64, 64), seed: int = 0, device: str = "cpu"
+) -> tuple[PairBatch, Signals]:
+    """Six pairs over five seeded images of (height, width) ``size``, with the signals that ``mixer`` asks for."""
+    generator = torch.Generator().manual_seed(seed)
+    coarse = torch.rand(5, 3, 5, 5, generator=generator)
+    images = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 1).to(device)
+    source, target = torch.tensor([[0, 1, 2, 3, 4, 0], [1, 2, 3, 4, 0, 3]], device=device)
+    pairs = PairBatch(images, torch.arange(5, device=device), source, target)
+    return pairs, Signals(_answers(mixer, images), source, target)
+
+
+def _answers(mixer: AnyMixer, images: Tensor) -> dict[Signal, Tensor]:
+    answers = answer(mixer.needs() - {GazeDensity()}, images, normalise=imagenet_normalised)
+    bright = images.mean(dim=1)
+    return answers | {GazeDensity(): bright / bright.sum(dim=(1, 2), keepdim=True)}

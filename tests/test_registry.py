@@ -1,0 +1,143 @@
+"""The registry, and what holds for everything in it."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import sys
+from pathlib import Path
+
+import pytest
+
+from gazeeval.errors import MixerError, PluginError, UsageError
+from gazeeval.metrics.base import METRICS, MetricOptions
+from gazeeval.mixers.base import MIXERS, canonical_name, parse_method
+from gazeeval.registry import Registry
+from gazeeval.testing import check_mixer
+
+
+@pytest.mark.parametrize("name", list(MIXERS))
+def test_every_mixer_keeps_the_contract(name: str) -> None:
+    check_mixer(MIXERS[name]())
+
+
+@pytest.mark.parametrize("name", list(MIXERS))
+def test_every_mixer_says_where_it_comes_from(name: str) -> None:
+    cls = MIXERS[name]
+    doc = inspect.getdoc(cls) or ""
+    assert cls.name == name
+    assert "Deviations" in doc or cls.reference
+    assert cls.__module__.rpartition(".")[2] in name
+
+
+def test_metric_columns_are_unique() -> None:
+    columns = [column for name in METRICS for column in METRICS[name](MetricOptions()).columns]
+    assert len(columns) == len(set(columns))
+    assert {"inconsistency", "delta", "hit1_any", "hit1_main", "hit2_both", "hit5_any", "acc1_weighted"} <= set(columns)
+
+
+def test_a_plugin_that_cannot_be_imported_breaks_nobody_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "some_plugins"
+    package.mkdir()
+    (package / "__init__.py").touch()
+    (package / "fine.py").write_text("import __main__\n__main__.TEST_REGISTRY.register('fine')(object())\n")
+    (package / "broken.py").write_text("import a_library_that_nobody_has\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    registry: Registry[object] = Registry("thing", "some_plugins")
+    monkeypatch.setattr(sys.modules["__main__"], "TEST_REGISTRY", registry, raising=False)
+    assert list(registry) == ["fine"]
+    with pytest.raises(PluginError, match="a_library_that_nobody_has"):
+        registry["broken"]
+    with pytest.raises(UsageError, match="did you mean 'fine'"):
+        registry["fien"]
+
+
+MINE = '''
+from dataclasses import dataclass
+import torch
+import gazeeval as ge
+
+@dataclass(frozen=True)
+class Half(ge.Mixer):
+    """The left part of the source."""
+    share: float = 0.5
+    def draw(self, rng, size):
+        return ge.Draws()
+    def place(self, pairs, signals, draws):
+        h, w = pairs.size
+        mask = (torch.arange(w) < self.share * w).float().expand(len(pairs), h, w)
+        return ge.Placement.from_mask(mask, "binary")
+
+@dataclass(frozen=True)
+class Loud(Half):
+    def place(self, pairs, signals, draws):
+        return ge.Placement.from_mask(torch.full((len(pairs), *pairs.size), 2.0), "soft")
+
+@dataclass(frozen=True)
+class Dirty(Half):
+    def place(self, pairs, signals, draws):
+        pairs.images.mul_(0.5)
+        return super().place(pairs, signals, draws)
+
+@dataclass(frozen=True)
+class Wild(Half):
+    def place(self, pairs, signals, draws):
+        return ge.Placement.from_mask(torch.rand(len(pairs), *pairs.size), "soft")
+
+@dataclass(frozen=True)
+class Crowd(Half):
+    def weigh(self, pairs, placement, signals, draws, mixed):
+        return ge.Labels(torch.full((len(pairs),), 1 / len(pairs), dtype=torch.float64))
+'''
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> str:
+    path = tmp_path / "mymix.py"
+    path.write_text(MINE)
+    return str(path)
+
+
+def test_a_mixer_from_a_file(mine: str) -> None:
+    mixer = parse_method(f"{mine}:Half:share=0.25")
+    check_mixer(mixer)
+    assert canonical_name(mixer) == "Half:share=0.25"
+
+
+@pytest.mark.parametrize(
+    ("name", "complaint"),
+    [
+        ("Loud", r"mask must lie in \[0, 1\]"),
+        ("Dirty", "writes to its input"),
+        ("Wild", "global generator|another mask"),
+        ("Crowd", "another lam than among others"),
+    ],
+)
+def test_a_mixer_that_breaks_the_contract_is_told_how(mine: str, name: str, complaint: str) -> None:
+    with pytest.raises(MixerError, match=complaint):
+        check_mixer(parse_method(f"{mine}:{name}"))
+
+
+@pytest.mark.parametrize(
+    ("spec", "complaint"),
+    [
+        ("nowhere.py:Half", "no such file"),
+        ("{mine}:Haf", "did you mean 'Half'"),
+        ("{mine}:Half:share=much", "share, got 'much'"),
+        ("{mine}:Half:shore=1", "did you mean 'share'"),
+        ("json:JSONDecoder", "no mixer of this name"),
+        ("no_such_package.module:Mix", "cannot be imported"),
+        ("cutmix:alpha", "unknown|no mixer|write|cannot be imported"),
+    ],
+)
+def test_what_cannot_be_a_method(mine: str, spec: str, complaint: str) -> None:
+    with pytest.raises((PluginError, UsageError), match=f"(?i){complaint}"):
+        parse_method(spec.format(mine=mine))
+
+
+def test_importing_the_package_does_not_import_torch() -> None:
+    """So that --help and mistakes answer at once; see also tests/cli."""
+    assert importlib.util.find_spec("gazeeval") is not None
+    source = (Path(__file__).parents[1] / "gazeeval" / "__init__.py").read_text()
+    body, _, _ = source.partition("if TYPE_CHECKING:")
+    assert "torch" not in body
