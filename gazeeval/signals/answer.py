@@ -14,7 +14,6 @@ from gazeeval.signals.fine_grained import fine_grained
 from gazeeval.signals.opencv import opencv_float
 from gazeeval.signals.spectral_residual import spectral_residual
 
-
 SignalCache = ByteCache[tuple[Hashable, Signal], Tensor]
 """Answers of images that come again, in host memory. One cache serves one geometry and one normalisation: the keys name
 the images only."""

@@ -1,0 +1,89 @@
+"""One mix at a time: mixing given images outside a run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gazeeval.data.random import PairRng
+from gazeeval.errors import UsageError
+from gazeeval.metrics.inconsistency import lam_gaze
+from gazeeval.mixers.base import AnyMixer, Draws, parse_method
+from gazeeval.models.model import Model
+from gazeeval.models.preprocessing import imagenet_normalised
+from gazeeval.signals.answer import answer
+from gazeeval.signals.base import GazeDensity, Signal, Signals
+from gazeeval.types import Mix, PairBatch
+
+
+def mix(
+    method: str | AnyMixer,
+    source: Tensor,
+    target: Tensor,
+    source_label: Tensor,
+    target_label: Tensor,
+    *,
+    model: Model | None = None,
+    seed: int = 0,
+    draws: Draws | None = None,
+    source_gaze: Tensor | None = None,
+    target_gaze: Tensor | None = None,
+) -> Mix:
+    """Mix ``b`` pairs of images, as a run does.
+
+    Args:
+        method: a spec such as ``"cutmix:alpha=0.2"``, or a mixer.
+        source, target: (b, 3, h, w) float RGB in [0, 1]; the source is pasted, the target is the canvas.
+        source_label, target_label: (b,) int64.
+        seed: pair i gets the draws of pair i of a run with this seed.
+        draws: draws to use instead, to replay a mix.
+        source_gaze, target_gaze: (b, h, w) gaze densities of mass 1; with both, ``lam_gaze`` is filled.
+
+    Raises:
+        UsageError: images of different shapes or outside [0, 1], or a method that asks for what was not given.
+    """
+    mixer = parse_method(method) if isinstance(method, str) else method
+    _check_images(source, target)
+    count = len(source)
+    order = torch.arange(2 * count, device=source.device)
+    pairs = PairBatch(
+        torch.cat((source, target)), torch.cat((source_label, target_label)), order[:count], order[count:]
+    )
+    gaze = None if source_gaze is None or target_gaze is None else torch.cat((source_gaze, target_gaze))
+    signals = Signals(_answers(mixer, pairs, model, gaze), pairs.source, pairs.target)
+    if draws is None:
+        ids = np.arange(count if mixer.scope == "pair" else 1)
+        draws = mixer.draw(PairRng(seed, type(mixer).name, ids), pairs.size).to(source.device)
+    placement = mixer.place(pairs, signals, draws)
+    labels = mixer.weigh(pairs, placement, signals, draws, None)
+    share = None if gaze is None else lam_gaze(placement, gaze[pairs.source], gaze[pairs.target])[0]
+    return Mix(placement.blend(source, target), labels.lam, placement, labels.extra, share)
+
+
+def _answers(mixer: AnyMixer, pairs: PairBatch, model: Model | None, gaze: Tensor | None) -> Mapping[Signal, Tensor]:
+    requests = mixer.needs()
+    answers = answer(
+        requests - {GazeDensity()}, pairs.images, normalise=model.normalise if model else imagenet_normalised
+    )
+    if GazeDensity() in requests:
+        if gaze is None:
+            raise UsageError(f"method {type(mixer).name}: gaze, got none. Pass source_gaze and target_gaze.")
+        answers[GazeDensity()] = gaze
+    return answers
+
+
+def _check_images(source: Tensor, target: Tensor) -> None:
+    if source.shape != target.shape or source.dim() != 4 or source.shape[1] != 3:
+        raise UsageError(
+            f"mix: images, got source {tuple(source.shape)} and target {tuple(target.shape)}. "
+            "Give two float tensors (b, 3, h, w) of one shape."
+        )
+    for name, images in (("source", source), ("target", target)):
+        low, high = float(images.min()), float(images.max())
+        if not 0 <= low <= high <= 1:
+            raise UsageError(
+                f"mix: {name}, got values {low:g} .. {high:g}. Give RGB in [0, 1]; the model normalises on its own."
+            )

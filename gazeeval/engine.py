@@ -1,0 +1,322 @@
+"""The only loop: group after group, method after method.
+
+The unit of all work is the group of images that the pair plan fixes. Everything but the network sees a whole group at
+once, and the batch size only cuts the network's passes: so rows do not depend on batch size, workers or the other
+methods of a run.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gazeeval.contract import check_pairs
+from gazeeval.data.dataset import Dataset
+from gazeeval.data.density import GazeRecipe
+from gazeeval.data.geometry import Geometry
+from gazeeval.data.loader import ImageLoader, LoadedImages
+from gazeeval.data.pairs import PairPlan
+from gazeeval.data.random import PairRng
+from gazeeval.errors import GazeEvalError, MixerError, UsageError
+from gazeeval.metrics.base import METRICS, Metric, MetricOptions
+from gazeeval.metrics.inconsistency import lam_gaze
+from gazeeval.mixers.base import AnyMixer, D, Mixer
+from gazeeval.mixers.cutmix import CutMix, CutMixDraws
+from gazeeval.models.model import Model
+from gazeeval.models.preprocessing import imagenet_normalised
+from gazeeval.references import GroupGaze, References
+from gazeeval.rows import Outcome, pair_columns, result_columns, with_status
+from gazeeval.signals.answer import SignalCache, answer, signal_cache
+from gazeeval.signals.base import GazeDensity, Signals
+from gazeeval.types import Labels, Mix, PairBatch, Placement
+
+
+@dataclass(frozen=True)
+class GroupResult:
+    """What came out of one group.
+
+    Attributes:
+        rows: method -> one row per pair of the group, failed pairs included.
+        failures: method, pair_id, stage, exception, message.
+        seconds: (stage, method) -> seconds; the method is empty for work that all share.
+    """
+
+    group: int
+    rows: Mapping[str, pd.DataFrame]
+    failures: pd.DataFrame
+    seconds: Mapping[tuple[str, str], float]
+
+
+@dataclass(frozen=True)
+class GroupMixes:
+    """The readable pairs of one group and what the methods made of them.
+
+    Attributes:
+        ids: (b,) numbers of the pairs in the plan.
+        density: (n, h, w) gaze of the distinct images, mass 1, or all zero without gaze.
+        mixes: method -> the mixed images with label, placement and ``lam_gaze``.
+    """
+
+    ids: NDArray[np.int64]
+    pairs: PairBatch
+    density: Tensor
+    mixes: Mapping[str, Mix]
+
+
+@dataclass(frozen=True)
+class Engine:
+    """Evaluates methods on pairs of one data set.
+
+    Attributes:
+        methods: canonical name -> mixer, in the order of the report.
+        recipe: how fixations become a density.
+        geometry: how images become the network input (the model's own, or a stated one without a model).
+        model: gives the top-k columns; None leaves them empty.
+        top_k: the K of the top-k columns, ascending.
+        references: whether the reference rows are computed.
+        batch_size: pairs in one pass of the network; None: all of a group.
+        workers: threads that read images.
+    """
+
+    dataset: Dataset
+    methods: Mapping[str, AnyMixer]
+    recipe: GazeRecipe
+    geometry: Geometry
+    device: torch.device
+    model: Model | None = None
+    seed: int = 0
+    top_k: tuple[int, ...] = (1, 2, 5)
+    references: bool = True
+    batch_size: int | None = None
+    workers: int = 2
+    _cache: SignalCache = field(default_factory=signal_cache, repr=False)
+
+    @property
+    def judge(self) -> Model | None:
+        """The model, where its classes are the data set's: only then do accuracies make sense."""
+        fits = self.model is not None and self.model.num_classes == len(self.dataset.class_names)
+        return self.model if fits else None
+
+    def metrics(self) -> list[Metric]:
+        """The metrics of this run, each with its columns."""
+        return [METRICS[name](MetricOptions(self.top_k)) for name in METRICS]
+
+    def reference_names(self) -> tuple[str, ...]:
+        """The reference rows of this run."""
+        return tuple(self._references().predictors()) if self.references else ()
+
+    def check(self) -> None:
+        """Raise UsageError, before any work, where a method asks for a signal that cannot be given."""
+        for name, mixer in self.methods.items():
+            for request in sorted(mixer.needs() | mixer.needs_mixed(), key=repr):
+                if request.needs_model:
+                    raise UsageError(
+                        f"method {name}: signal, got {request!r}, which no model can give yet. Leave it out."
+                    )
+
+    def run(self, plan: PairPlan) -> Iterator[GroupResult]:
+        """Evaluate all methods on the pairs of ``plan``, a group at a time."""
+        self.check()
+        slices = list(plan.groups())
+        loader = ImageLoader(self.dataset, self.geometry, workers=self.workers)
+        loaded = loader.read(np.union1d(plan.source[pairs], plan.target[pairs]) for pairs in slices)
+        references = self._references()
+        for first, pairs in enumerate(slices):
+            clock = _Clock()
+            with clock("read"):
+                images = next(loaded)
+            yield self._evaluate(plan, pairs, images, references, clock, is_first=first == 0)
+
+    def mixes(self, plan: PairPlan, ids: NDArray[np.int64]) -> Iterator[GroupMixes]:
+        """The groups that hold the pairs ``ids``, mixed exactly as in `run`; pairs that cannot be read are left out."""
+        self.check()
+        slices = [pairs for pairs in plan.groups() if np.isin(np.arange(pairs.start, pairs.stop), ids).any()]
+        loader = ImageLoader(self.dataset, self.geometry, workers=self.workers)
+        loaded = loader.read(np.union1d(plan.source[pairs], plan.target[pairs]) for pairs in slices)
+        for pairs, images in zip(slices, loaded, strict=True):
+            readable = np.isin(plan.source[pairs], images.rows) & np.isin(plan.target[pairs], images.rows)
+            if readable.any():
+                group = self._prepare(plan, np.arange(pairs.start, pairs.stop)[readable], images, _Clock())
+                mixes = {name: self._mix(name, mixer, group) for name, mixer in self.methods.items()}
+                yield GroupMixes(group.ids, group.pairs, group.density, mixes)
+
+    def _mix(self, name: str, mixer: AnyMixer, group: _Group) -> Mix:
+        with _named(name, group):
+            outcome, pairs = self._outcome(mixer, group), group.pairs
+            mixed = outcome.placement.blend(pairs.source_images, pairs.target_images)
+            share, _, _ = lam_gaze(outcome.placement, group.density[pairs.source], group.density[pairs.target])
+            return Mix(mixed, outcome.labels.lam, outcome.placement, outcome.labels.extra, share)
+
+    def _references(self) -> References:
+        return References(self.dataset, self.geometry, self.recipe, self.device)
+
+    def _evaluate(
+        self,
+        plan: PairPlan,
+        pairs: slice,
+        images: LoadedImages,
+        references: References,
+        clock: _Clock,
+        is_first: bool,
+    ) -> GroupResult:
+        source, target, ids = plan.source[pairs], plan.target[pairs], np.arange(pairs.start, pairs.stop)
+        readable = np.isin(source, images.rows) & np.isin(target, images.rows)
+        number = int(plan.group[pairs.start])
+        columns = pair_columns(self.dataset, number, ids, source, target)
+        names = (*self.methods, *self.reference_names())
+        rows: dict[str, pd.DataFrame] = dict.fromkeys(names, columns[:0])
+        if readable.any():
+            group = self._prepare(plan, ids[readable], images, clock)
+            known = columns[readable].reset_index(drop=True)
+            for name, mixer in self.methods.items():
+                with clock("method", name), _named(name, group):
+                    if is_first:
+                        check_pairs(mixer, *group.first(3))
+                    rows[name] = self._rows(known, group, self._outcome(mixer, group))
+            if self.references:
+                with clock("references"):
+                    rows |= self._reference_rows(known, group, references)
+        broken = columns[~readable].assign(status="failed", note=_reasons(images, source[~readable], target[~readable]))
+        if len(broken):
+            rows = {name: pd.concat((frame, broken)).sort_values("pair_id") for name, frame in rows.items()}
+        return GroupResult(number, rows, _failures(rows), clock.seconds)
+
+    def _prepare(self, plan: PairPlan, ids: NDArray[np.int64], images: LoadedImages, clock: _Clock) -> _Group:
+        """The pairs ``ids`` of one group, all readable, on the device."""
+        with clock("transfer"):
+            pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True)
+            pairs = PairBatch(
+                pixels.permute(0, 3, 1, 2).float() / 255,
+                torch.from_numpy(self.dataset.labels[images.rows]).to(self.device),
+                torch.from_numpy(np.searchsorted(images.rows, plan.source[ids])).to(self.device),
+                torch.from_numpy(np.searchsorted(images.rows, plan.target[ids])).to(self.device),
+            )
+        with clock("gaze"):
+            density = self.dataset.gaze.density(images.rows, self.geometry, self.recipe, self.device)
+        with clock("signals"):
+            requests = {request for mixer in self.methods.values() for request in mixer.needs()}
+            normalise = self.model.normalise if self.model else imagenet_normalised
+            answers = answer(
+                requests - {GazeDensity()},
+                pairs.images,
+                normalise=normalise,
+                keys=images.rows.tolist(),
+                cache=self._cache,
+            )
+        signals = Signals({**answers, GazeDensity(): density}, pairs.source, pairs.target)
+        return _Group(int(plan.group[ids[0]]), ids, images.rows, pairs, density, signals)
+
+    def _outcome(self, mixer: AnyMixer, group: _Group) -> Outcome:
+        signals = group.signals.of(group.pairs.source, group.pairs.target)
+        draws = group.draw(mixer, self.seed)
+        placement = mixer.place(group.pairs, signals, draws)
+        probabilities = self._probabilities(group.pairs, placement)
+        labels = mixer.weigh(group.pairs, placement, signals, draws, None)
+        flat, nonfinite = signals.degenerate()
+        drawn = getattr(draws, "lam", None)
+        return Outcome(
+            placement, labels, drawn, probabilities, flat=flat, nonfinite=nonfinite, applicable=mixer.scores_gaze
+        )
+
+    def _reference_rows(self, known: pd.DataFrame, group: _Group, references: References) -> dict[str, pd.DataFrame]:
+        mixer = CutMix()
+        draws: CutMixDraws = group.draw(mixer, self.seed)
+        placement = mixer.place(group.pairs, group.signals, draws)
+        gaze = GroupGaze(group.pairs, group.rows, group.density, placement)
+        rows = {}
+        for name, predict in references.predictors().items():
+            prediction = predict(gaze)
+            outcome = Outcome(placement, Labels(prediction.lam), draws.lam, scores=prediction.scores)
+            rows[name] = self._rows(known, group, outcome)
+        return rows
+
+    def _rows(self, known: pd.DataFrame, group: _Group, outcome: Outcome) -> pd.DataFrame:
+        metrics = self.metrics()
+        results = result_columns(group.pairs, group.density, outcome, metrics, max(self.top_k))
+        scored = [column for metric in metrics for column in metric.columns]
+        return with_status(pd.concat((known, results), axis=1), outcome.applicable, scored)
+
+    def _probabilities(self, pairs: PairBatch, placement: Placement) -> Tensor | None:
+        """(b, classes) softmax of the network on the mixed images, in passes of the batch size."""
+        if self.judge is None:
+            return None
+        step = self.batch_size or len(pairs)
+        logits = []
+        for start in range(0, len(pairs), step):
+            part = slice(start, start + step)
+            mixed = placement[part].blend(pairs.images[pairs.source[part]], pairs.images[pairs.target[part]])
+            logits.append(self.judge.logits(mixed))
+        return torch.cat(logits).softmax(dim=1)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """One group on the device: what all methods share."""
+
+    number: int
+    ids: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    pairs: PairBatch
+    density: Tensor
+    signals: Signals
+
+    def draw(self, mixer: Mixer[D], seed: int) -> D:
+        ids = self.ids if mixer.scope == "pair" else [self.number]
+        return mixer.draw(PairRng(seed, type(mixer).name, ids), self.pairs.size).to(self.pairs.images.device)
+
+    def first(self, count: int) -> tuple[PairBatch, Signals]:
+        """Its first pairs with their signals."""
+        pairs = replace(self.pairs, source=self.pairs.source[:count], target=self.pairs.target[:count])
+        return pairs, self.signals.of(pairs.source, pairs.target)
+
+
+class _Clock:
+    """Seconds per (stage, method)."""
+
+    def __init__(self) -> None:
+        self.seconds: dict[tuple[str, str], float] = {}
+
+    @contextmanager
+    def __call__(self, stage: str, method: str = "") -> Iterator[None]:
+        start = time.perf_counter()
+        yield
+        self.seconds[stage, method] = time.perf_counter() - start
+
+
+@contextmanager
+def _named(method: str, group: _Group) -> Iterator[None]:
+    """Say which method and pairs an error is about; the original error stays attached."""
+    where = f"method {method}, pairs {group.ids[0]} to {group.ids[-1]}"
+    try:
+        yield
+    except GazeEvalError as error:
+        raise type(error)(f"{where}: {error}") from error
+    except Exception as error:
+        raise MixerError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _reasons(images: LoadedImages, source: NDArray[np.int64], target: NDArray[np.int64]) -> list[str]:
+    pairs = zip(source.tolist(), target.tolist(), strict=True)
+    return [str(images.errors.get(s) or images.errors[t]) for s, t in pairs]
+
+
+def _failures(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    stages = {
+        "failed": ("read", "ImageError"),
+        "flat_map": ("signals", "flat map"),
+        "nonfinite": ("signals", "not finite"),
+    }
+    found = [
+        (name, row.pair_id, *stages[str(row.status)], row.note)
+        for name, frame in rows.items()
+        for row in frame[frame["status"].isin(list(stages))].itertuples()
+    ]
+    return pd.DataFrame(found, columns=["method", "pair_id", "stage", "exception", "message"])
