@@ -96,6 +96,11 @@ class References:
         scores = {"inconsistency": delta.abs().nanmean(dim=0), "delta": delta.nanmean(dim=0)}
         return Prediction(alone.nanmean(dim=0), scores)
 
+    def priors(self, density: Tensor) -> Tensor:
+        """(n, h, w) float32 of mass 1: the mean density of all images but the one whose ``density`` (n, h, w) is given."""
+        others = (self._total - density.double()).clamp(min=0)
+        return (others / others.sum(dim=(1, 2), keepdim=True)).float()
+
     @cached_property
     def _total(self) -> Tensor:
         """(h, w) float64, the sum of all densities."""

@@ -97,9 +97,10 @@ def with_status(frame: pd.DataFrame, applicable: bool, scored: Sequence[str]) ->
     lam = frame["lam"].to_numpy()
     bad = (frame["_nonfinite"] > 0) | ~((lam >= 0) & (lam <= 1))
     status = np.full(len(frame), "ok" if applicable else "not_applicable", dtype=object)
-    status[frame["lam_gaze"].isna()] = "no_gaze"
     status[frame["_flat"] > 0] = "flat_map"
     status[bad] = "nonfinite"
+    seen = frame["gaze_kept_source"] + frame["gaze_kept_target"]
+    status[frame["lam_gaze"].isna() & seen.notna()] = "no_gaze"
     useless = np.isin(status, ["nonfinite", "flat_map"])
     frame = frame.drop(columns=["_flat", "_nonfinite"])
     lost = frame.columns.intersection([*scored, "lam_gaze"])

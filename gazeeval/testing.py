@@ -14,7 +14,7 @@ from gazeeval.errors import MixerError
 from gazeeval.mixers.base import AnyMixer
 from gazeeval.models.preprocessing import imagenet_normalised
 from gazeeval.signals.answer import answer
-from gazeeval.signals.base import GazeDensity, Signal, Signals
+from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
 from gazeeval.types import PairBatch
 
 SIZES = ((64, 64), (48, 80))
@@ -50,6 +50,7 @@ def example_pairs(
 
 
 def _answers(mixer: AnyMixer, images: Tensor) -> dict[Signal, Tensor]:
-    answers = answer(mixer.needs() - {GazeDensity()}, images, normalise=imagenet_normalised)
+    answers = answer(mixer.needs() - {GazeDensity(), CentrePrior()}, images, normalise=imagenet_normalised)
     bright = images.mean(dim=1)
-    return answers | {GazeDensity(): bright / bright.sum(dim=(1, 2), keepdim=True)}
+    density = bright / bright.sum(dim=(1, 2), keepdim=True)
+    return answers | {GazeDensity(): density, CentrePrior(): density.mean(dim=0, keepdim=True).expand_as(density)}
