@@ -15,7 +15,7 @@ from gazeeval.mixers.base import AnyMixer, Draws, parse_method
 from gazeeval.models.model import Model
 from gazeeval.models.preprocessing import imagenet_normalised
 from gazeeval.signals.answer import answer
-from gazeeval.signals.base import GazeDensity, Signal, Signals
+from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
 from gazeeval.types import Mix, PairBatch
 
 
@@ -66,8 +66,12 @@ def mix(
 def _answers(mixer: AnyMixer, pairs: PairBatch, model: Model | None, gaze: Tensor | None) -> Mapping[Signal, Tensor]:
     requests = mixer.needs()
     answers = answer(
-        requests - {GazeDensity()}, pairs.images, normalise=model.normalise if model else imagenet_normalised
+        requests - {GazeDensity(), CentrePrior()},
+        pairs.images,
+        normalise=model.normalise if model else imagenet_normalised,
     )
+    if CentrePrior() in requests:
+        raise UsageError(f"method {type(mixer).name}: centre prior, got no data set. Evaluate it in a run.")
     if GazeDensity() in requests:
         if gaze is None:
             raise UsageError(f"method {type(mixer).name}: gaze, got none. Pass source_gaze and target_gaze.")

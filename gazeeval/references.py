@@ -97,7 +97,7 @@ class References:
         return Prediction(alone.nanmean(dim=0), scores)
 
     def priors(self, density: Tensor) -> Tensor:
-        """(n, h, w) float32 of mass 1: the mean density of all images but the one whose ``density`` (n, h, w) is given."""
+        """(n, h, w) float32 of mass 1: for each image with ``density`` (n, h, w), the mean density of all others."""
         others = (self._total - density.double()).clamp(min=0)
         return (others / others.sum(dim=(1, 2), keepdim=True)).float()
 

@@ -1,4 +1,4 @@
-"""Reference mixers that know where people look, or where they look anyway: what automatic methods are measured against."""
+"""Reference mixers that know the gaze, or where people look anyway: what automatic methods are measured against."""
 
 from __future__ import annotations
 
