@@ -416,7 +416,7 @@ def test_a_dataset_from_arrays() -> None:
     )
     assert data.sizes.tolist() == [[40, 30], [8, 8]]
     assert points(data) == [[20, 10], [1, 1], [2, 2]]
-    assert data.gaze.viewers == ("b", "a")
+    assert data.gaze.viewers == ("a", "b")
     assert data.read_image(1).getpixel((0, 0)) == (255, 255, 255)
     assert data.notes == ("no durations: every fixation counts once",)
     assert data.fingerprint == arrays(class_names=("cat", "dog")).fingerprint != arrays(labels=[0, 0]).fingerprint

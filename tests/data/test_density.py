@@ -183,6 +183,15 @@ def test_gaze_beyond_every_tail_is_not_visible() -> None:
     assert masses[0] > masses[-1]
 
 
+@pytest.mark.parametrize("sigma", [0.3, 2.0, 9.0])
+def test_gaze_on_the_edge_of_a_pixel_belongs_to_both_sides(sigma: float) -> None:
+    density = gaze_density(row(10), row(7), row(1), sigma, 14, 20)
+    torch.testing.assert_close(density, density.flip(2), rtol=1e-5, atol=0)
+    torch.testing.assert_close(density, density.flip(1), rtol=1e-5, atol=0)
+    corner = gaze_density(row(0, 20), row(0, 14), row(1, 1), sigma, 14, 20, normalise=False)
+    assert float(corner.double().sum()) == pytest.approx(2 * (phi(20 / sigma) - 0.5) * (phi(14 / sigma) - 0.5))
+
+
 def test_tails_keep_relative_precision() -> None:
     density = gaze_density(row(15), row(5.5), row(1), 1.0, 24, 28, normalise=False)[0].double()
     expected = (phi(-11) - phi(-12)) * (2 * phi(0.5) - 1)
