@@ -33,8 +33,15 @@ if TYPE_CHECKING:
     from gazeeval.report.files import Results as Results
     from gazeeval.report.files import read_results as read_results
     from gazeeval.run import evaluate as evaluate
+    from gazeeval.signals.base import CentrePrior as CentrePrior
+    from gazeeval.signals.base import ClassMap as ClassMap
+    from gazeeval.signals.base import FeatureMean as FeatureMean
+    from gazeeval.signals.base import Features as Features
     from gazeeval.signals.base import GazeDensity as GazeDensity
+    from gazeeval.signals.base import InputGradient as InputGradient
     from gazeeval.signals.base import Saliency as Saliency
+    from gazeeval.signals.base import Signal as Signal
+    from gazeeval.signals.base import Signals as Signals
     from gazeeval.types import GroupPlacement as GroupPlacement
     from gazeeval.types import Labels as Labels
     from gazeeval.types import Mix as Mix
@@ -53,7 +60,17 @@ _HOMES = {
     "models.model": ("Model", "load_model"),
     "report.files": ("Results", "read_results"),
     "run": ("evaluate",),
-    "signals.base": ("GazeDensity", "Saliency"),
+    "signals.base": (
+        "CentrePrior",
+        "ClassMap",
+        "FeatureMean",
+        "Features",
+        "GazeDensity",
+        "InputGradient",
+        "Saliency",
+        "Signal",
+        "Signals",
+    ),
     "types": ("GroupPlacement", "Labels", "Mix", "PairBatch", "Placement"),
     "version": ("__version__",),
 }

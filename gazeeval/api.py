@@ -13,9 +13,8 @@ from gazeeval.errors import UsageError
 from gazeeval.metrics.inconsistency import lam_gaze
 from gazeeval.mixers.base import AnyMixer, Draws, parse_method
 from gazeeval.models.model import Model
-from gazeeval.models.preprocessing import imagenet_normalised
-from gazeeval.signals.answer import answer
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
+from gazeeval.signals.probe import answer_all, require_model
 from gazeeval.types import Mix, PairBatch
 
 
@@ -65,11 +64,8 @@ def mix(
 
 def _answers(mixer: AnyMixer, pairs: PairBatch, model: Model | None, gaze: Tensor | None) -> Mapping[Signal, Tensor]:
     requests = mixer.needs()
-    answers = answer(
-        requests - {GazeDensity(), CentrePrior()},
-        pairs.images,
-        normalise=model.normalise if model else imagenet_normalised,
-    )
+    require_model(type(mixer).name, requests, model)
+    answers = answer_all(requests - {GazeDensity(), CentrePrior()}, model, pairs.images, pairs.labels)
     if CentrePrior() in requests:
         raise UsageError(f"method {type(mixer).name}: centre prior, got no data set. Evaluate it in a run.")
     if GazeDensity() in requests:

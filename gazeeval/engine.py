@@ -8,9 +8,10 @@ methods of a run.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -31,11 +32,11 @@ from gazeeval.metrics.inconsistency import lam_gaze
 from gazeeval.mixers.base import AnyMixer, D, Mixer
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
 from gazeeval.models.model import Model
-from gazeeval.models.preprocessing import imagenet_normalised
 from gazeeval.references import GroupGaze, References
 from gazeeval.rows import Outcome, pair_columns, result_columns, with_status
-from gazeeval.signals.answer import SignalCache, answer, signal_cache
-from gazeeval.signals.base import GazeDensity, Signals
+from gazeeval.signals.answer import SignalCache, signal_cache
+from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
+from gazeeval.signals.probe import answer_all, check
 from gazeeval.types import Labels, Mix, PairBatch, Placement
 
 
@@ -61,11 +62,13 @@ class GroupMixes:
 
     Attributes:
         ids: (b,) numbers of the pairs in the plan.
+        rows: (n,) the distinct images, rows of the data set.
         density: (n, h, w) gaze of the distinct images, mass 1, or all zero without gaze.
         mixes: method -> the mixed images with label, placement and ``lam_gaze``.
     """
 
     ids: NDArray[np.int64]
+    rows: NDArray[np.int64]
     pairs: PairBatch
     density: Tensor
     mixes: Mapping[str, Mix]
@@ -79,10 +82,10 @@ class Engine:
         methods: canonical name -> mixer, in the order of the report.
         recipe: how fixations become a density.
         geometry: how images become the network input (the model's own, or a stated one without a model).
-        model: gives the top-k columns; None leaves them empty.
+        model: answers what methods ask of a network, and gives the top-k columns; None leaves these empty.
         top_k: the K of the top-k columns, ascending.
         references: whether the reference rows are computed.
-        batch_size: pairs in one pass of the network; None: all of a group.
+        batch_size: images in one pass of the network; None: all of a group.
         workers: threads that read images.
     """
 
@@ -111,42 +114,45 @@ class Engine:
 
     def reference_names(self) -> tuple[str, ...]:
         """The reference rows of this run."""
-        return tuple(self._references().predictors()) if self.references else ()
+        return tuple(self._references.predictors()) if self.references else ()
 
     def check(self) -> None:
         """Raise UsageError, before any work, where a method asks for a signal that cannot be given."""
+        refused: dict[str, UsageError] = {}
         for name, mixer in self.methods.items():
-            for request in sorted(mixer.needs() | mixer.needs_mixed(), key=repr):
-                if request.needs_model:
+            try:
+                check(name, mixer.needs(), self.model, self._cache)
+                if mixer.needs_mixed():
                     raise UsageError(
-                        f"method {name}: signal, got {request!r}, which no model can give yet. Leave it out."
+                        f"method {name}: signals of the mixed image, which nothing gives yet. Leave it out."
                     )
+            except UsageError as error:
+                refused[name] = error
+        if refused:
+            served = ", ".join(name for name in self.methods if name not in refused) or "none"
+            raise UsageError(f"{next(iter(refused.values()))} Methods of this run that work as it is: {served}.")
 
     def run(self, plan: PairPlan) -> Iterator[GroupResult]:
         """Evaluate all methods on the pairs of ``plan``, a group at a time."""
         self.check()
         slices = list(plan.groups())
-        loader = ImageLoader(self.dataset, self.geometry, workers=self.workers)
-        loaded = loader.read(np.union1d(plan.source[pairs], plan.target[pairs]) for pairs in slices)
-        references = self._references()
+        loaded = self._read(plan, slices)
         for first, pairs in enumerate(slices):
             clock = _Clock()
             with clock("read"):
                 images = next(loaded)
-            yield self._evaluate(plan, pairs, images, references, clock, is_first=first == 0)
+            yield self._evaluate(plan, pairs, images, clock, is_first=first == 0)
 
     def mixes(self, plan: PairPlan, ids: NDArray[np.int64]) -> Iterator[GroupMixes]:
         """The groups that hold the pairs ``ids``, mixed exactly as in `run`; pairs that cannot be read are left out."""
         self.check()
         slices = [pairs for pairs in plan.groups() if np.isin(np.arange(pairs.start, pairs.stop), ids).any()]
-        loader = ImageLoader(self.dataset, self.geometry, workers=self.workers)
-        loaded = loader.read(np.union1d(plan.source[pairs], plan.target[pairs]) for pairs in slices)
-        for pairs, images in zip(slices, loaded, strict=True):
-            readable = np.isin(plan.source[pairs], images.rows) & np.isin(plan.target[pairs], images.rows)
+        for pairs, images in zip(slices, self._read(plan, slices), strict=True):
+            readable = _readable(plan, pairs, images)
             if readable.any():
                 group = self._prepare(plan, np.arange(pairs.start, pairs.stop)[readable], images, _Clock())
                 mixes = {name: self._mix(name, mixer, group) for name, mixer in self.methods.items()}
-                yield GroupMixes(group.ids, group.pairs, group.density, mixes)
+                yield GroupMixes(group.ids, group.rows, group.pairs, group.density, mixes)
 
     def _mix(self, name: str, mixer: AnyMixer, group: _Group) -> Mix:
         with _named(name, group):
@@ -155,20 +161,20 @@ class Engine:
             share, _, _ = lam_gaze(outcome.placement, group.density[pairs.source], group.density[pairs.target])
             return Mix(mixed, outcome.labels.lam, outcome.placement, outcome.labels.extra, share)
 
+    def _read(self, plan: PairPlan, slices: Sequence[slice]) -> Iterator[LoadedImages]:
+        """The images of one group after the other."""
+        loader = ImageLoader(self.dataset, self.geometry, workers=self.workers)
+        return loader.read(np.union1d(plan.source[pairs], plan.target[pairs]) for pairs in slices)
+
+    @cached_property
     def _references(self) -> References:
         return References(self.dataset, self.geometry, self.recipe, self.device)
 
     def _evaluate(
-        self,
-        plan: PairPlan,
-        pairs: slice,
-        images: LoadedImages,
-        references: References,
-        clock: _Clock,
-        is_first: bool,
+        self, plan: PairPlan, pairs: slice, images: LoadedImages, clock: _Clock, is_first: bool
     ) -> GroupResult:
         source, target, ids = plan.source[pairs], plan.target[pairs], np.arange(pairs.start, pairs.stop)
-        readable = np.isin(source, images.rows) & np.isin(target, images.rows)
+        readable = _readable(plan, pairs, images)
         number = int(plan.group[pairs.start])
         columns = pair_columns(self.dataset, number, ids, source, target)
         names = (*self.methods, *self.reference_names())
@@ -183,7 +189,7 @@ class Engine:
                     rows[name] = self._rows(known, group, self._outcome(mixer, group))
             if self.references:
                 with clock("references"):
-                    rows |= self._reference_rows(known, group, references)
+                    rows |= self._reference_rows(known, group)
         broken = columns[~readable].assign(status="failed", note=_reasons(images, source[~readable], target[~readable]))
         if len(broken):
             rows = {name: pd.concat((frame, broken)).sort_values("pair_id") for name, frame in rows.items()}
@@ -203,15 +209,19 @@ class Engine:
             density = self.dataset.gaze.density(images.rows, self.geometry, self.recipe, self.device)
         with clock("signals"):
             requests = {request for mixer in self.methods.values() for request in mixer.needs()}
-            normalise = self.model.normalise if self.model else imagenet_normalised
-            answers = answer(
-                requests - {GazeDensity()},
+            gaze: dict[Signal, Tensor] = {GazeDensity(): density}
+            if CentrePrior() in requests:
+                gaze[CentrePrior()] = self._references.priors(density)
+            answers = answer_all(
+                requests - gaze.keys(),
+                self.model,
                 pairs.images,
-                normalise=normalise,
+                pairs.labels,
                 keys=images.rows.tolist(),
                 cache=self._cache,
+                batch_size=self.batch_size,
             )
-        signals = Signals({**answers, GazeDensity(): density}, pairs.source, pairs.target)
+        signals = Signals({**answers, **gaze}, pairs.source, pairs.target)
         return _Group(int(plan.group[ids[0]]), ids, images.rows, pairs, density, signals)
 
     def _outcome(self, mixer: AnyMixer, group: _Group) -> Outcome:
@@ -226,13 +236,13 @@ class Engine:
             placement, labels, drawn, probabilities, flat=flat, nonfinite=nonfinite, applicable=mixer.scores_gaze
         )
 
-    def _reference_rows(self, known: pd.DataFrame, group: _Group, references: References) -> dict[str, pd.DataFrame]:
+    def _reference_rows(self, known: pd.DataFrame, group: _Group) -> dict[str, pd.DataFrame]:
         mixer = CutMix()
         draws: CutMixDraws = group.draw(mixer, self.seed)
         placement = mixer.place(group.pairs, group.signals, draws)
         gaze = GroupGaze(group.pairs, group.rows, group.density, placement)
         rows = {}
-        for name, predict in references.predictors().items():
+        for name, predict in self._references.predictors().items():
             prediction = predict(gaze)
             outcome = Outcome(placement, Labels(prediction.lam), draws.lam, scores=prediction.scores)
             rows[name] = self._rows(known, group, outcome)
@@ -301,6 +311,10 @@ def _named(method: str, group: _Group) -> Iterator[None]:
         raise type(error)(f"{where}: {error}") from error
     except Exception as error:
         raise MixerError(f"{where}: {type(error).__name__}: {error}") from error
+
+
+def _readable(plan: PairPlan, pairs: slice, images: LoadedImages) -> NDArray[np.bool_]:
+    return np.isin(plan.source[pairs], images.rows) & np.isin(plan.target[pairs], images.rows)
 
 
 def _reasons(images: LoadedImages, source: NDArray[np.int64], target: NDArray[np.int64]) -> list[str]:

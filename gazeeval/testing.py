@@ -12,17 +12,25 @@ from torch import Tensor
 from gazeeval.contract import check_pairs
 from gazeeval.errors import MixerError
 from gazeeval.mixers.base import AnyMixer
-from gazeeval.models.preprocessing import imagenet_normalised
-from gazeeval.signals.answer import answer
+from gazeeval.models.model import Model, load_model
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
+from gazeeval.signals.probe import answer_all
 from gazeeval.types import PairBatch
 
 SIZES = ((64, 64), (48, 80))
 """(height, width) of the images a mixer is tried on; one is not square."""
 
 
-def check_mixer(mixer: AnyMixer, *, sizes: tuple[tuple[int, int], ...] = SIZES, device: str = "cpu") -> None:
+def check_mixer(
+    mixer: AnyMixer,
+    *,
+    sizes: tuple[tuple[int, int], ...] = SIZES,
+    device: str = "cpu",
+    model: Model | None = None,
+) -> None:
     """Raise MixerError, saying what is wrong, unless ``mixer`` keeps the contract.
+
+    ``model`` answers what the mixer asks of a network; None: a small one on ``device`` with seeded random weights.
 
     Checked on seeded images of several sizes: what `gazeeval.contract.check_pairs` checks; that the mixer is a frozen,
     comparable dataclass; that the mixed image is finite; and that what is visible of any gaze lies between 0 and all.
@@ -30,7 +38,7 @@ def check_mixer(mixer: AnyMixer, *, sizes: tuple[tuple[int, int], ...] = SIZES, 
     if not dataclasses.is_dataclass(mixer) or pickle.loads(pickle.dumps(mixer)) != mixer:
         raise MixerError("contract: a mixer must be a frozen dataclass, equal by its fields.")
     for seed, size in enumerate(sizes):
-        pairs, signals = example_pairs(mixer, size, seed, device)
+        pairs, signals = example_pairs(mixer, size, seed, device, model)
         state = str(np.random.get_state())
         check_pairs(mixer, pairs, signals, seed)
         if state != str(np.random.get_state()):
@@ -38,7 +46,11 @@ def check_mixer(mixer: AnyMixer, *, sizes: tuple[tuple[int, int], ...] = SIZES, 
 
 
 def example_pairs(
-    mixer: AnyMixer, size: tuple[int, int] = (64, 64), seed: int = 0, device: str = "cpu"
+    mixer: AnyMixer,
+    size: tuple[int, int] = (64, 64),
+    seed: int = 0,
+    device: str = "cpu",
+    model: Model | None = None,
 ) -> tuple[PairBatch, Signals]:
     """Six pairs over five seeded images of (height, width) ``size``, with the signals that ``mixer`` asks for."""
     generator = torch.Generator().manual_seed(seed)
@@ -46,11 +58,13 @@ def example_pairs(
     images = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 1).to(device)
     source, target = torch.tensor([[0, 1, 2, 3, 4, 0], [1, 2, 3, 4, 0, 3]], device=device)
     pairs = PairBatch(images, torch.arange(5, device=device), source, target)
-    return pairs, Signals(_answers(mixer, images), source, target)
+    if model is None and any(request.needs_model for request in mixer.needs()):
+        model = load_model("test_resnet", pretrained=False, device=device)
+    return pairs, Signals(_answers(mixer, pairs, model), source, target)
 
 
-def _answers(mixer: AnyMixer, images: Tensor) -> dict[Signal, Tensor]:
-    answers = answer(mixer.needs() - {GazeDensity(), CentrePrior()}, images, normalise=imagenet_normalised)
-    bright = images.mean(dim=1)
+def _answers(mixer: AnyMixer, pairs: PairBatch, model: Model | None) -> dict[Signal, Tensor]:
+    answers = answer_all(mixer.needs() - {GazeDensity(), CentrePrior()}, model, pairs.images, pairs.labels)
+    bright = pairs.images.mean(dim=1)
     density = bright / bright.sum(dim=(1, 2), keepdim=True)
     return answers | {GazeDensity(): density, CentrePrior(): density.mean(dim=0, keepdim=True).expand_as(density)}

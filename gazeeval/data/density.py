@@ -214,9 +214,12 @@ def _interval_mass(mean: Tensor, sigma: Tensor, edges: Tensor) -> Tensor:
     all its digits where Phi has rounded to 1. Only the interval that holds the mean spans both sides.
     """
     z = (edges - mean.unsqueeze(-1)).mul_((math.sqrt(0.5) / sigma).unsqueeze(-1))
-    below = z.signbit()
     tail = z.abs().erfc_().copysign_(z)
-    return (tail[..., :-1] - tail[..., 1:]).mul_(0.5).add_(below[..., :-1] ^ below[..., 1:])
+    mass = (tail[..., :-1] - tail[..., 1:]).mul_(0.5)
+    holder = torch.searchsorted(edges, mean.contiguous()) - 1  # its upper edge is the first that is not below the mean
+    inside = ((holder >= 0) & (holder < mass.shape[-1])).to(mass.dtype)
+    holder = holder.clamp_(0, mass.shape[-1] - 1)
+    return mass.scatter_add_(-1, holder.unsqueeze(-1), inside.unsqueeze(-1))
 
 
 def _checked(

@@ -112,7 +112,8 @@ def read_pair_file(path: Path, image_ids: tuple[str, ...], group_size: int = 64)
     try:
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
     except (OSError, ValueError) as error:
-        raise UsageError(f"--pair-file: {path}: cannot be read, got {error}. Give a CSV file of pairs.") from error
+        why = getattr(error, "strerror", None) or " ".join(str(error).split())
+        raise UsageError(f"--pair-file: {path}, cannot be read: {why}. Give a CSV file of pairs.") from error
     for column in ("source_id", "target_id"):
         if column not in table:
             near = did_you_mean(column, list(table.columns))

@@ -115,7 +115,7 @@ def canonical_name(mixer: AnyMixer) -> str:
     fields = dataclasses.fields(mixer)  # type: ignore[arg-type]
     given = {f.name: getattr(mixer, f.name) for f in fields if getattr(mixer, f.name) != f.default}
     options = ",".join(f"{key}={_show(given[key])}" for key in sorted(given))
-    base = type(mixer).name or type(mixer).__name__
+    base = vars(type(mixer)).get("name") or type(mixer).__name__  # not a name that it inherits
     return f"{base}:{options}" if options else base
 
 
@@ -126,6 +126,11 @@ def parse_method(spec: str) -> AnyMixer:
         UsageError: unknown name or option, or a value of the wrong type.
         PluginError: the file or module cannot be imported or holds no such mixer.
     """
+    name, _, rest = spec.partition(":")
+    if name in MIXERS:
+        return _build(MIXERS[name], name, _split_options(name, rest))
+    if spec.endswith(".py"):
+        raise PluginError(f"method: no class, got {spec!r}. Write {spec}:Class.")
     head, options = spec, ""
     if ":" in spec and "=" in spec.rsplit(":", 1)[1]:
         head, options = spec.rsplit(":", 1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Hashable, Sequence
+from collections.abc import Callable, Collection, Hashable, Mapping, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -15,8 +16,8 @@ from gazeeval.signals.opencv import opencv_float
 from gazeeval.signals.spectral_residual import spectral_residual
 
 SignalCache = ByteCache[tuple[Hashable, Signal], Tensor]
-"""Answers of images that come again, in host memory. One cache serves one geometry and one normalisation: the keys name
-the images only."""
+"""Answers of images that come again, in host memory. One cache serves one geometry, one normalisation and one network:
+the keys name the images only."""
 
 
 def signal_cache(max_bytes: int = 2**30) -> SignalCache:
@@ -44,32 +45,41 @@ def answer(
         PluginError: a request of another kind.
         UsageError: the installed OpenCV lacks a detector that was asked for.
     """
-    if cache is None or not keys:
-        return {request: _detect(request, images, normalise) for request in requests}
-    return {request: _recall(request, images, normalise, keys, cache) for request in requests}
+    answers: dict[Signal, Tensor] = {}
+    for request in requests:
+        answers |= recall([request], images, partial(_detect, request, normalise), keys, cache)
+    return answers
 
 
-def _recall(
-    request: Signal,
+def recall(
+    requests: Collection[Signal],
     images: Tensor,
-    normalise: Callable[[Tensor], Tensor],
-    keys: Sequence[Hashable],
-    cache: SignalCache,
-) -> Tensor:
-    maps = {key: kept for key in keys if (kept := cache.get((key, request))) is not None}
-    missing = [row for row, key in enumerate(keys) if key not in maps]
+    compute: Callable[[Tensor], Mapping[Signal, Tensor]],
+    keys: Sequence[Hashable] | None,
+    cache: SignalCache | None,
+) -> dict[Signal, Tensor]:
+    """The answers (n, ...) to ``requests``, from ``cache`` where it has all of an image's, else from ``compute``.
+
+    ``compute`` is called at most once, with the images that are missing, and answers all requests. Without ``cache`` or
+    ``keys`` it is asked for everything.
+    """
+    if cache is None or not keys:
+        return dict(compute(images))
+    asked = ((key, request) for key in keys for request in requests)
+    known = {place: kept for place in asked if (kept := cache.get(place)) is not None}
+    missing = [row for row, key in enumerate(keys) if any((key, request) not in known for request in requests)]
     if missing:
-        fresh = _detect(request, images[missing], normalise).cpu()
-        for row, found in zip(missing, fresh, strict=True):
-            maps[keys[row]] = found
-            cache.put((keys[row], request), found.clone())  # a view would keep its whole batch alive
-    return torch.stack([maps[key] for key in keys]).to(images.device)
+        for request, fresh in compute(images[missing]).items():
+            for row, found in zip(missing, fresh.cpu(), strict=True):
+                known[keys[row], request] = found
+                cache.put((keys[row], request), found.clone())  # a view would keep its whole batch alive
+    return {request: torch.stack([known[key, request] for key in keys]).to(images.device) for request in requests}
 
 
-def _detect(request: Signal, images: Tensor, normalise: Callable[[Tensor], Tensor]) -> Tensor:
+def _detect(request: Signal, normalise: Callable[[Tensor], Tensor], images: Tensor) -> dict[Signal, Tensor]:
     if not isinstance(request, Saliency):
         raise PluginError(f"signals: not answered from the image alone, got {request!r}. Ask for Saliency(...).")
     if request.detector == "opencv_float":
-        return opencv_float(normalise(images))
+        return {request: opencv_float(normalise(images))}
     detect = fine_grained if request.detector == "fine_grained" else spectral_residual
-    return detect((255 * images).round().clamp(0, 255).to(torch.uint8))
+    return {request: detect((255 * images).round().clamp(0, 255).to(torch.uint8))}

@@ -76,6 +76,57 @@ class GazeDensity(Signal):
     """The image's own gaze density, (n, h, w) float32, mass 1; all zero where the image has no gaze."""
 
 
+@dataclass(frozen=True)
+class CentrePrior(Signal):
+    """Where people look anyway, (n, h, w) float32, mass 1: the mean gaze density of all OTHER images of the data set."""
+
+
+@dataclass(frozen=True)
+class Features(Signal):
+    """The network's last feature map before pooling, (n, channels, rows, cols) float32.
+
+    Of a transformer the patch tokens, without class token, registers and the like, on their grid.
+    """
+
+    needs_model: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class FeatureMean(Signal):
+    """Where the network is active: the mean over the channels of `Features`, (n, rows, cols) float32.
+
+    A question of its own, not a reduction by whoever asks: an answer in the cache then takes a few hundred bytes per
+    image instead of a few hundred thousand, and a constant answer is known to be of no use.
+    """
+
+    needs_model: ClassVar[bool] = True
+    is_map: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class InputGradient(Signal):
+    """How much the loss depends on each pixel, (n, h, w) float32 >= 0: ``sqrt(mean_c (dL/dx_c)**2)``.
+
+    L is the cross entropy with the image's label, summed over the batch, x the normalised input, the network in eval mode:
+    so that images do not influence each other. Not normalised; all users divide by the sum.
+    """
+
+    needs_model: ClassVar[bool] = True
+    is_map: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class ClassMap(Signal):
+    """Where the network sees the image's class, (n, rows, cols) float32: the class activation map on the feature grid.
+
+    Exact (Zhou et al. 2016) where pooled features feed a linear classifier, else Grad-CAM (Selvaraju et al. 2017); the
+    bias is left out, nothing is clipped or normalised.
+    """
+
+    needs_model: ClassVar[bool] = True
+    is_map: ClassVar[bool] = True
+
+
 class Signals:
     """The answers for the distinct images of a batch, read per pair.
 
