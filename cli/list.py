@@ -5,10 +5,14 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import json
+import textwrap
+from collections.abc import Iterable
 from typing import Any
 
 import click
-from tabulate import tabulate
+
+Entry = dict[str, Any]
+WIDTH = 100
 
 
 @click.command(short_help="show methods, data sets or metrics")
@@ -16,49 +20,94 @@ from tabulate import tabulate
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
 def command(what: str, as_json: bool) -> None:
     """Show the methods, data sets or metrics that gazeeval knows, with what they need."""
-    rows = {"methods": _methods, "datasets": _datasets, "metrics": _metrics}[what]()
-    click.echo(json.dumps(rows, indent=2) if as_json else tabulate(rows, headers="keys", maxcolwidths=60))
+    entries, lines = {"methods": (_methods, _method_lines), "datasets": (_datasets, _dataset_lines)}.get(
+        what, (_metrics, _metric_lines)
+    )
+    found = entries()
+    click.echo(
+        json.dumps(found, indent=2, default=str) if as_json else _text({entry["name"]: lines(entry) for entry in found})
+    )
 
 
-def _methods() -> list[dict[str, Any]]:
+def _text(paragraphs: dict[str, list[str]]) -> str:
+    """Names on the left, their lines on the right, wrapped."""
+    margin = 2 + max(map(len, paragraphs), default=0)
+    shown = []
+    for name, lines in paragraphs.items():
+        wrapped = [part for line in lines for part in textwrap.wrap(line, WIDTH - margin, subsequent_indent="  ")]
+        shown += [f"{'' if row else name:{margin}}{line}" for row, line in enumerate(wrapped)]
+    return "\n".join(shown)
+
+
+def _methods() -> list[Entry]:
     from gazeeval.mixers.base import MIXERS
 
-    rows = []
-    for name in MIXERS:
-        cls = MIXERS[name]
-        options = {field.name: field.default for field in dataclasses.fields(cls) if field.init}
-        rows.append(
-            {
-                "name": name,
-                "what": _headline(inspect.getmodule(cls)),
-                "needs": ", ".join(sorted(map(repr, cls().needs()))) or "-",
-                "options": ", ".join(f"{key}={value}" for key, value in options.items()) or "-",
-                "source": _headline(cls),
-                "note": "" if cls.scores_gaze else "score 0 by construction",
-            }
-        )
-    for name, error in MIXERS.broken.items():
-        rows.append({"name": name, "what": f"not available: {error}"})
-    return rows
+    known = [_method(name, MIXERS[name], MIXERS.aliases(name)) for name in MIXERS]
+    return known + [{"name": name, "error": f"{error}"} for name, error in MIXERS.broken.items()]
 
 
-def _datasets() -> list[dict[str, Any]]:
-    from gazeeval.data.spec import bundled_specs, read_spec
+def _method(name: str, cls: type[Any], aliases: Iterable[str]) -> Entry:
+    fields = [field for field in dataclasses.fields(cls) if field.init]
+    required = [field.name for field in fields if field.default is dataclasses.MISSING]
+    return {
+        "name": name,
+        "aliases": list(aliases),
+        "what": _headline(inspect.getmodule(cls)),
+        "source": _headline(cls),
+        "options": {field.name: None if field.name in required else field.default for field in fields},
+        "needs": [] if required else sorted(map(_request, cls().needs() | cls().needs_mixed())),
+        "scores_gaze": cls.scores_gaze,
+        "reference": cls.reference,
+        "class": f"{cls.__module__}.{cls.__qualname__}",
+    }
 
-    specs = [read_spec(path) for _, path in sorted(bundled_specs().items())]
-    return [{"name": spec.name, "title": spec.title, "reference": spec.reference} for spec in specs]
+
+def _method_lines(entry: Entry) -> list[str]:
+    if "error" in entry:
+        return [f"not available: {entry['error']}"]
+    options = ", ".join(f"{key}={value}" for key, value in entry["options"].items())
+    lines = [entry["what"], entry["source"]]
+    lines += [f"options: {options}"] if options else []
+    lines += [f"needs: {', '.join(entry['needs'])}"] if entry["needs"] else []
+    lines += [f"also called {', '.join(entry['aliases'])}"] if entry["aliases"] else []
+    lines += [] if entry["scores_gaze"] else ["its score is 0 by construction, shown as n/a"]
+    lines += [] if entry["class"].startswith("gazeeval.") else [f"from {entry['class']}"]
+    return lines
 
 
-def _metrics() -> list[dict[str, Any]]:
+def _request(signal: Any) -> str:
+    """``Saliency(detector='fine_grained')`` as ``Saliency fine_grained``."""
+    return " ".join([type(signal).__name__, *map(str, dataclasses.astuple(signal))])
+
+
+def _datasets() -> list[Entry]:
+    from gazeeval.data.dataset import list_datasets
+
+    return [
+        {"name": name, "title": spec.title, "reference": spec.reference, "license": spec.license}
+        for name, spec in list_datasets().items()
+    ]
+
+
+def _dataset_lines(entry: Entry) -> list[str]:
+    return [line for line in (entry["title"], entry["reference"]) if line]
+
+
+def _metrics() -> list[Entry]:
     from gazeeval.metrics.base import METRICS, MetricOptions
 
     found = [METRICS[name](MetricOptions()) for name in METRICS]
     return [
-        {"column": column, "what": meaning, "needs a model": metric.needs_model}
+        {"name": column, "what": meaning, "unit": metric.unit, "needs_model": metric.needs_model}
         for metric in found
         for column, meaning in metric.columns.items()
     ]
 
 
+def _metric_lines(entry: Entry) -> list[str]:
+    return [f"{entry['what']}{' (needs a network)' if entry['needs_model'] else ''}"]
+
+
 def _headline(thing: object) -> str:
-    return (inspect.getdoc(thing) or "").partition("\n")[0]
+    """The first paragraph of a docstring."""
+    return " ".join((inspect.getdoc(thing) or "").partition("\n\n")[0].split())

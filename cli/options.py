@@ -1,4 +1,7 @@
-"""Command line options made from `gazeeval.config.RunConfig`: one place says name, type, default and help."""
+"""Command line options made from `gazeeval.config.RunConfig`: one place says name, type, default and help.
+
+Values are checked there too, so that the command line, the environment and a config file get the same errors.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,39 @@ from typing import Any, Literal
 
 import click
 
-from gazeeval.config import RunConfig, read_config
+from gazeeval.config import RunConfig, flag, read_config
 
+SECTIONS = {
+    "Methods and network": "method model arch weights_key unsafe_load geometry input_size crop_pct mean std",
+    "Images and gaze": "data root split placement carry_over repeats px_per_degree sigma weight border",
+    "Pairs": "num_pairs pair_file pairing pairing_saliency pairing_distance labels group_size seed",
+    "Scores": "top_k references ci ci_method",
+    "Computing (changes no result)": "device batch_size workers",
+    "Output": "out save_images",
+}
 _SHORT = {"method": "-m", "data": "-d", "num_pairs": "-n", "batch_size": "-b", "workers": "-j", "out": "-o"}
-_METAVAR = {"method": "SPEC", "model": "PATH|NAME", "data": "NAME|SPEC.yaml", "sigma": "WIDTH", "top_k": "K,K,..."}
+_METAVAR = {
+    **{"method": "SPEC", "model": "PATH|NAME", "arch": "NAME", "weights_key": "KEY", "data": "NAME|SPEC.yaml"},
+    **{"root": "DIR", "out": "DIR", "pair_file": "FILE", "split": "NAME", "placement": "WORD", "sigma": "WIDTH"},
+    **{"mean": "R,G,B", "std": "R,G,B", "top_k": "K,K,...", "device": "NAME"},
+}
 
 F = typing.TypeVar("F", bound=Callable[..., Any])
+
+
+class RunCommand(click.Command):
+    """A command with the options of a run, listed by subject."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        section_of = {name: title for title, names in SECTIONS.items() for name in names.split()}
+        listed: dict[str, list[tuple[str, str]]] = {title: [] for title in SECTIONS}
+        for parameter in self.get_params(ctx):
+            record = parameter.get_help_record(ctx)
+            if record is not None:
+                listed[section_of.get(parameter.name or "", "Output")].append(record)
+        for title, records in listed.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def run_options(function: F) -> F:
@@ -23,37 +53,42 @@ def run_options(function: F) -> F:
         function = _option(name)(function)
     return click.option(
         "--config",
-        type=click.Path(dir_okay=False, path_type=Path),
+        metavar="FILE",
+        type=click.Path(path_type=Path),
         is_eager=True,
         expose_value=False,
         callback=_take_defaults,
-        help="YAML file of options (a run's config.yaml); the command line and the environment go before it.",
+        help="Options from a YAML file, such as a run's config.yaml. The command line goes before the environment "
+        "(GAZEEVAL_RUN_SEED and so on), and that before the file.",
     )(function)
 
 
 def _option(name: str) -> Callable[[F], F]:
     field = RunConfig.model_fields[name]
-    flag = f"--{name.replace('_', '-')}"
-    kind = field.annotation
     default = field.default
-    settings: dict[str, Any] = {"help": f"{field.description}.", "default": default, "metavar": _METAVAR.get(name)}
-    if kind is bool:
-        return click.option(f"{flag}/--no-{flag[2:]}" if default else flag, is_flag=True, **settings)
+    settings: dict[str, Any] = {"help": _sentence(field.description or ""), "default": default}
+    if field.annotation is bool:
+        switch = f"{flag(name)}/--no-{flag(name)[2:]}" if default else flag(name)
+        return click.option(switch, is_flag=True, **settings)
+    words = _choices(field.annotation)
+    settings["metavar"] = f"[{'|'.join(words)}]" if words else _METAVAR.get(name) or _number_metavar(field.annotation)
+    settings["shell_complete"] = lambda ctx, parameter, start: [word for word in words if word.startswith(start)]
     if name == "method":
-        return click.option(_SHORT[name], flag, multiple=True, **settings)
-    choices = _choices(kind)
-    if choices:
-        settings["type"] = click.Choice(choices)
+        settings["multiple"] = True
+    elif name == "batch_size":
+        settings["default"] = "auto"
     elif isinstance(default, tuple):
         settings["default"] = ",".join(map(str, default))
-    else:
-        settings["type"] = next((t for t in (int, float) if t in (kind, *typing.get_args(kind))), str)
-    if name == "batch_size":
-        settings |= {"type": str, "default": "auto"}
-    if name in ("mean", "std"):
-        settings["type"] = str
     short = (_SHORT[name],) if name in _SHORT else ()
-    return click.option(*short, flag, **settings)
+    return click.option(*short, flag(name), type=click.UNPROCESSED, **settings)
+
+
+def _sentence(text: str) -> str:
+    return f"{text[:1].upper()}{text[1:]}."
+
+
+def _number_metavar(kind: Any) -> str:
+    return "N" if int in (kind, *typing.get_args(kind)) else "X"
 
 
 def _choices(kind: Any) -> tuple[str, ...]:
@@ -63,8 +98,9 @@ def _choices(kind: Any) -> tuple[str, ...]:
 
 
 def _take_defaults(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
-    if path is not None:
-        known = {key: value for key, value in read_config(path).items() if value is not None}
-        lists = {key: ",".join(map(str, value)) for key, value in known.items() if isinstance(value, list)}
-        lists.pop("method", None)
-        ctx.default_map = {**(ctx.default_map or {}), **known, **lists}
+    if path is None:
+        return
+    options = {name: value for name, value in read_config(path).items() if value is not None}
+    if isinstance(options.get("method"), str):
+        options["method"] = [options["method"]]
+    ctx.default_map = {**(ctx.default_map or {}), **options}

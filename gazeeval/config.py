@@ -6,7 +6,8 @@ imported.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -15,12 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from gazeeval.errors import UsageError, did_you_mean
 
-COMPUTE_ONLY = frozenset({"device", "batch_size", "workers", "out", "save_images"})
-"""Options that change how a run is computed, not what comes out (beyond float tolerance)."""
-
 
 def _numbers(value: object) -> object:
-    return value.replace(" ", "").split(",") if isinstance(value, str) else value
+    return value.replace(" ", "").split(",") if isinstance(value, str) else _several(value)
+
+
+def _several(value: object) -> object:
+    return value if value is None or isinstance(value, list | tuple) else (value,)
 
 
 def _auto(value: object) -> object:
@@ -37,37 +39,41 @@ class RunConfig(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
 
-    method: tuple[Any, ...] = Field(
+    method: Annotated[tuple[Any, ...], BeforeValidator(_several)] = Field(
         ("cutmix", "saliencymix"),
         description="NAME, NAME:key=value,key=value, file.py:Class or package.module:Class; repeat for several methods",
     )
     model: Any = Field(
         None,
-        description="checkpoint (.pt, .pth, .safetensors) or timm name; without it the demo network on the demo data, "
-        "and no network on other data",
+        description="checkpoint file (.pt, .pth, .safetensors) or timm name; default: the demo network for the demo "
+        "data, none for other data",
     )
-    arch: str | None = Field(None, description="timm architecture, if the checkpoint does not say it")
+    arch: str | None = Field(None, description="timm's name of the architecture, if the checkpoint does not say it")
     weights_key: str | None = Field(None, description="which weights of the checkpoint, e.g. ema")
-    unsafe_load: bool = Field(False, description="unpickle the checkpoint; runs code that it may hold")
+    unsafe_load: bool = Field(False, description="load a checkpoint that needs code; runs whatever code it holds")
     geometry: Literal["eval", "stretch"] = Field(
-        "eval", description="eval: resize and crop as the checkpoint was evaluated; stretch: squeeze the whole image"
+        "eval", description="resize and crop as the network was evaluated, or stretch the whole image to the input"
     )
     input_size: int | None = Field(None, ge=1, description="side of the network input, px")
-    crop_pct: float | None = Field(None, gt=0, le=1, description="side of the centre crop / side after resizing")
-    mean: Annotated[tuple[float, float, float] | None, Numbers] = Field(None, description="of the network input, R,G,B")
-    std: Annotated[tuple[float, float, float] | None, Numbers] = Field(None, description="of the network input, R,G,B")
+    crop_pct: float | None = Field(None, gt=0, le=1, description="share of the resized side that the crop keeps")
+    mean: Annotated[tuple[float, float, float] | None, Numbers] = Field(
+        None, description="mean of the channels, 0 to 1, taken out before the network"
+    )
+    std: Annotated[tuple[float, float, float] | None, Numbers] = Field(
+        None, description="standard deviation of the channels, likewise"
+    )
 
-    data: Any = Field("demo", description="name of a bundled data set spec or path of a YAML spec")
+    data: Any = Field("demo", description="name of a bundled spec (gazeeval list datasets) or path of your own")
     root: Path | None = Field(None, description="folder that holds the data set's files")
     split: str | None = Field(None, description="part of the data set; default: all images that have gaze")
     placement: str | None = Field(
-        None, description="how images lay in the display frame: contain, stretch, native, cover"
+        None, description="how images lay in the display frame: contain, stretch, native, cover or x0,y0,x1,y1"
     )
     carry_over: Literal["keep", "drop-first", "halve"] | None = Field(
-        None, description="fixations that span a change of image (CUB-GHA); default: as the spec says"
+        None, description="CUB-GHA: fixations that span a change of image; default: as the spec says"
     )
     repeats: Literal["concat", "first", "last"] | None = Field(
-        None, description="an image shown twice in one viewing run; default: as the spec says"
+        None, description="CUB-GHA: an image shown twice in one viewing run; default: as the spec says"
     )
     px_per_degree: float | None = Field(
         None, gt=0, description="pixels of the original image per degree of visual angle"
@@ -75,33 +81,44 @@ class RunConfig(BaseModel):
 
     sigma: str | None = Field(
         None,
-        description="of the gaze density: 9px of the network input, 3.5% of the original short side, or 1deg; "
-        "default: 1deg where the spec knows the viewing geometry, else 3.5%",
+        description="width of a fixation: 9px of the network input, 3.5% of the original short side, or 1deg of "
+        "visual angle; default: 1deg where the data set has px_per_degree, else 3.5%",
     )
     weight: Literal["duration", "count"] = Field("duration", description="what a fixation counts")
     border: Literal["renormalise", "per-fixation", "reflect"] = Field(
         "renormalise", description="what happens to density beyond the border of the input"
     )
 
-    num_pairs: int | None = Field(None, ge=1, description="pairs; default: one round, every image at most once")
-    pair_file: Path | None = Field(None, description="CSV with source_id,target_id in place of drawn pairs")
-    pairing: Literal["matching", "cycle"] = Field(
-        "matching", description="matching: an image is in one pair of a round; cycle: once source and once target"
+    num_pairs: int | None = Field(
+        None, ge=1, description="number of pairs; default: one round, each image at most once"
     )
+    pair_file: Path | None = Field(None, description="CSV with source_id,target_id in place of drawn pairs")
+    pairing: Literal["matching", "cycle", "greedy", "optimal"] = Field(
+        "matching",
+        description="in a round, an image is in one pair; or once source and once target: anyhow, or so that salient "
+        "regions are far apart (greedy: GuidedMixup's one cycle, optimal: largest sum, mostly mutual pairs)",
+    )
+    pairing_saliency: Literal["spectral_residual", "fine_grained"] = Field(
+        "spectral_residual", description="what is salient, for greedy and optimal pairing"
+    )
+    pairing_distance: Literal["l2", "l1", "cosine"] = Field("l2", description="between saliency maps, likewise")
     labels: Literal["different", "any", "same"] = Field("different", description="labels of the two images of a pair")
     group_size: int = Field(64, ge=2, description="images per group; pairs are made inside groups")
-    seed: int = Field(0, ge=0, description="of pairs and draws")
+    seed: int = Field(0, ge=0, description="seed of pairs and draws")
 
-    top_k: Annotated[tuple[int, ...], Numbers] = Field((1, 2, 5), description="K of the top-k columns, e.g. 1,2,5")
-    references: bool = Field(True, description="add the reference rows (constant, area, centre prior, one viewer)")
+    top_k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Numbers] = Field(
+        (1, 2, 5), min_length=1, description="the K of the top-k columns"
+    )
+    references: bool = Field(True, description="add the reference rows: constant, area, centre prior, one viewer")
     ci: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
     ci_method: Literal["dyadic", "pigeonhole"] = Field("dyadic", description="how intervals are made")
 
-    device: str = Field("auto", description="auto, cpu, cuda, cuda:1 ...")
+    device: str = Field("auto", description="one of auto, cpu, cuda, cuda:1, mps")
     batch_size: Annotated[int | None, BeforeValidator(_auto)] = Field(
         None, ge=1, description="pairs in one pass of the network; auto: all of a group"
     )
     workers: int = Field(2, ge=0, description="threads that read images")
+
     out: Path | None = Field(None, description="run folder, new or empty; default: gazeeval-runs/<time>-<fingerprint>")
     save_images: int = Field(0, ge=0, description="draw the first N pairs of every method into images/")
 
@@ -109,49 +126,83 @@ class RunConfig(BaseModel):
     @classmethod
     def _folder(cls, out: Path | None) -> Path | None:
         if out is not None and out.suffix.lower() in {".csv", ".json", ".html", ".parquet", ".png", ".txt"}:
-            raise ValueError(f"--out is a folder, not a file: write --out {out.with_suffix('')}")
+            raise ValueError(f"A run is a folder of files, not one file: write {out.with_suffix('')}")
         return out
 
     @classmethod
-    def of(cls, options: Mapping[str, object], where: str = "options") -> RunConfig:
-        """Validated options; ``where`` names their origin in errors.
+    def of(cls, options: Mapping[str, object], named: Callable[[str], str] = str) -> RunConfig:
+        """Validated options; ``named`` says what an option is called in errors.
 
         Raises:
             UsageError: every unknown name (with the nearest known one) and every bad value, one per line.
         """
         try:
-            return cls(**options)
+            return cls.model_validate(dict(options))
         except ValidationError as error:
-            raise UsageError("\n".join(_line(item, where) for item in error.errors())) from None
+            found = {item["loc"][0]: item for item in reversed(error.errors())}  # the first mistake of each option
+            lines = (_line(named(str(name)), str(name), options, item) for name, item in reversed(found.items()))
+            raise UsageError("\n".join(lines)) from None
 
     def plain(self) -> dict[str, Any]:
-        """The options as YAML can hold them; objects by their description."""
+        """The options as YAML can hold them; objects by the name of their class."""
         return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
 
 
+def flag(name: str) -> str:
+    """What an option is called on the command line."""
+    return f"--{name.replace('_', '-')}"
+
+
 def read_config(path: Path) -> dict[str, object]:
-    """Options from a YAML file such as a run's ``config.yaml``. Raises UsageError."""
+    """Options from a YAML file such as a run's ``config.yaml``, as they stand there. Raises UsageError."""
     try:
         options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise UsageError(f"--config: {path}: cannot be read, got {error}. Give a YAML file of options.") from None
+        why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        raise UsageError(f"--config: {path}: cannot be read, got {why}. Give a YAML file of options.") from None
     if not isinstance(options, dict):
-        raise UsageError(f"--config: {path}: option: value lines, got {type(options).__name__}. Write e.g. seed: 0.")
-    for name in options:
-        if name not in RunConfig.model_fields:
-            near = did_you_mean(str(name), RunConfig.model_fields)
-            raise UsageError(f"--config: {path}: unknown option, got {name!r}{near}.")
+        raise UsageError(f"--config: {path}: got {options!r}. Write one 'option: value' per line, e.g. seed: 0.")
+    RunConfig.of({str(name): value for name, value in options.items()}, lambda name: f"--config: {path}: {name}")
     return options
 
 
-def _line(item: Mapping[str, Any], where: str) -> str:
-    name = str(item["loc"][0])
+def _line(called: str, name: str, options: Mapping[str, object], item: Mapping[str, Any]) -> str:
+    """One mistake as ``<option>: got <value>. <what to do>``."""
     if item["type"] == "extra_forbidden":
-        return f"{where}: unknown option, got {name!r}{did_you_mean(name, RunConfig.model_fields)}."
-    return f"{where}: {name}, got {str(item['input'])!r}. {item['msg'].removeprefix('Value error, ')}."
+        return f"{called}: unknown option{did_you_mean(name, RunConfig.model_fields)}. See gazeeval run --help."
+    value, context = options[name], item.get("ctx", {})
+    near = ""
+    if item["type"] == "literal_error":
+        words = re.findall(r"'([^']*)'", context["expected"])
+        near = did_you_mean(str(value), words)
+        context = {"words": ", ".join(words)}
+    advice = _ADVICE.get(item["type"], "").format(**context) or item["msg"].removeprefix("Value error, ")
+    return f"{called}: got {str(value)!r}{near}. {advice}."
+
+
+_WHOLE = "Give a whole number"
+_ADVICE = {
+    "int_parsing": _WHOLE,
+    "int_type": _WHOLE,
+    "int_from_float": _WHOLE,
+    "float_parsing": "Give a number",
+    "float_type": "Give a number",
+    "bool_parsing": "Write true or false",
+    "greater_than": "Give a number above {gt:g}",
+    "greater_than_equal": "Give a number of at least {ge:g}",
+    "less_than": "Give a number below {lt:g}",
+    "less_than_equal": "Give a number of at most {le:g}",
+    "literal_error": "Use one of {words}",
+    "missing": "Give three numbers, as R,G,B",
+    "too_long": "Give three numbers, as R,G,B",
+    "too_short": "Give at least one",
+}
+"""What to do about pydantic's kinds of mistakes."""
 
 
 def _plain(value: object) -> object:
     if isinstance(value, tuple):
         return [_plain(item) for item in value]
-    return value if value is None or isinstance(value, bool | int | float) else str(value)
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return str(value) if isinstance(value, Path) else type(value).__name__

@@ -87,6 +87,7 @@ class Engine:
         references: whether the reference rows are computed.
         batch_size: images in one pass of the network; None: all of a group.
         workers: threads that read images.
+        cache: answers to what methods ask about single images.
     """
 
     dataset: Dataset
@@ -100,7 +101,12 @@ class Engine:
     references: bool = True
     batch_size: int | None = None
     workers: int = 2
-    _cache: SignalCache = field(default_factory=signal_cache, repr=False)
+    cache: SignalCache = field(default_factory=signal_cache, repr=False)
+
+    @cached_property
+    def loader(self) -> ImageLoader:
+        """Reads the images. One for all who look at them: what it keeps is not read again."""
+        return ImageLoader(self.dataset, self.geometry, workers=self.workers)
 
     @property
     def judge(self) -> Model | None:
@@ -121,7 +127,7 @@ class Engine:
         refused: dict[str, UsageError] = {}
         for name, mixer in self.methods.items():
             try:
-                check(name, mixer.needs(), self.model, self._cache)
+                check(name, mixer.needs(), self.model, self.cache)
                 if mixer.needs_mixed():
                     raise UsageError(
                         f"method {name}: signals of the mixed image, which nothing gives yet. Leave it out."
@@ -163,8 +169,7 @@ class Engine:
 
     def _read(self, plan: PairPlan, slices: Sequence[slice]) -> Iterator[LoadedImages]:
         """The images of one group after the other."""
-        loader = ImageLoader(self.dataset, self.geometry, workers=self.workers)
-        return loader.read(np.union1d(plan.source[pairs], plan.target[pairs]) for pairs in slices)
+        return self.loader.read(np.union1d(plan.source[pairs], plan.target[pairs]) for pairs in slices)
 
     @cached_property
     def _references(self) -> References:
@@ -216,9 +221,9 @@ class Engine:
                 requests - gaze.keys(),
                 self.model,
                 pairs.images,
-                pairs.labels,
+                pairs.labels if self.judge else None,
                 keys=images.rows.tolist(),
-                cache=self._cache,
+                cache=self.cache,
                 batch_size=self.batch_size,
             )
         signals = Signals({**answers, **gaze}, pairs.source, pairs.target)
@@ -233,7 +238,14 @@ class Engine:
         flat, nonfinite = signals.degenerate()
         drawn = getattr(draws, "lam", None)
         return Outcome(
-            placement, labels, drawn, probabilities, flat=flat, nonfinite=nonfinite, applicable=mixer.scores_gaze
+            placement,
+            labels,
+            drawn,
+            probabilities,
+            flat=flat,
+            nonfinite=nonfinite,
+            applicable=mixer.scores_gaze,
+            label_from="dataset" if self.judge or not any(r.needs_label for r in mixer.needs()) else "prediction",
         )
 
     def _reference_rows(self, known: pd.DataFrame, group: _Group) -> dict[str, pd.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import inspect
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,12 +21,18 @@ from gazeeval.data.geometry import Geometry
 from gazeeval.data.pairs import PairPlan, plan_pairs, read_pair_file
 from gazeeval.engine import Engine
 from gazeeval.errors import UsageError
-from gazeeval.mixers.base import AnyMixer, canonical_name, parse_method
+from gazeeval.mixers.base import AnyMixer, Mixer, canonical_name, parse_method
 from gazeeval.models.device import resolve_device
 from gazeeval.models.model import Model, load_model
+from gazeeval.pairing import SaliencyDistances
+from gazeeval.signals.base import Saliency
 from gazeeval.version import __version__
 
 _SIDE, _CROP = 224, 0.875
+_DEMO = (
+    "demo data: drawn shapes and simulated gaze, these numbers say nothing about real images; "
+    "pass --data and --model for your own"
+)
 
 
 @dataclass(frozen=True)
@@ -39,7 +46,9 @@ class Job:
     @property
     def warnings(self) -> list[str]:
         """What a reader of the numbers must know, one sentence each."""
-        return [*self.engine.dataset.notes, *_model_warnings(self.engine), *_plan_warnings(self.plan)]
+        engine = self.engine
+        demo = [_DEMO] if engine.dataset.source == "demo" else []
+        return [*demo, *engine.dataset.notes, *_model_warnings(engine), *_plan_warnings(self.plan)]
 
     def header(self) -> str:
         """One line: what is measured on what."""
@@ -50,6 +59,18 @@ class Job:
             f"gazeeval {__version__}  data {engine.dataset.name} ({len(engine.dataset)} images, {points} fixations)  "
             f"model {model}  device {engine.device}  seed {engine.seed}"
         )
+
+    def settings(self) -> dict[str, Any]:
+        """The options as ``--config`` takes them back, with what the data decided: for ``config.yaml``."""
+        engine, options = self.engine, self.config.plain()
+        del options["out"]
+        given = zip(self.config.method, engine.methods, strict=True)
+        options["method"] = [spec if isinstance(spec, str) else name for spec, name in given]
+        if isinstance(self.config.model, Model):
+            options["model"] = self.config.model.path
+        if isinstance(self.config.data, Dataset):
+            options["data"] = engine.dataset.source
+        return options | {"split": engine.dataset.split, "sigma": str(engine.recipe.sigma)}
 
     @cached_property
     def identity(self) -> dict[str, Any]:
@@ -62,7 +83,7 @@ class Job:
             "split": engine.dataset.split,
             "pairs": pairs,
             "pairing": plan.pairing,
-            "methods": list(engine.methods),
+            "methods": [[name, own_code(mixer).get("sha256")] for name, mixer in engine.methods.items()],
             "model": engine.model.sha256 if engine.model else None,
             "geometry": engine.geometry.describe(),
             "gaze": str(engine.recipe),
@@ -124,8 +145,28 @@ def prepare(config: RunConfig) -> Job:
             label_rule=config.labels,
             group_size=config.group_size,
             seed=config.seed,
+            distances=_distances(config, engine),
         )
     return Job(config, engine, plan)
+
+
+def _distances(config: RunConfig, engine: Engine) -> SaliencyDistances:
+    saliency = Saliency(config.pairing_saliency)
+    is_shared = any(saliency in mixer.needs() for mixer in engine.methods.values())
+    cache = engine.cache if is_shared else None
+    return SaliencyDistances(engine.loader, saliency, config.pairing_distance, cache=cache)
+
+
+def own_code(mixer: AnyMixer) -> dict[str, str]:
+    """``file`` and ``sha256`` of the code of a mixer that is not ours; empty for ours, and for code typed in."""
+    cls = type(mixer)
+    if cls.__module__.startswith("gazeeval."):
+        return {}
+    try:
+        file = inspect.getsourcefile(cls) or ""
+        return {"file": file, "sha256": hashlib.sha256(Path(file).read_bytes()).hexdigest()}
+    except (OSError, TypeError):
+        return {}
 
 
 def demo_checkpoint() -> Path:
@@ -135,9 +176,12 @@ def demo_checkpoint() -> Path:
 
 def _methods(specs: Sequence[str | AnyMixer]) -> dict[str, AnyMixer]:
     mixers = [parse_method(spec) if isinstance(spec, str) else spec for spec in specs]
+    for mixer in mixers:
+        if not isinstance(mixer, Mixer):
+            raise UsageError(f"method: got {mixer!r}. Give a name such as 'cutmix', or a mixer such as CutMix().")
     named = {canonical_name(mixer): mixer for mixer in mixers}
     if len(named) < len(mixers) or not mixers:
-        raise UsageError(f"--method: methods, got {', '.join(map(str, specs)) or 'none'}. Name each method once.")
+        raise UsageError(f"method: got {', '.join(map(str, specs)) or 'none'}. Name one or more, each once.")
     return named
 
 
@@ -201,4 +245,5 @@ def _model_warnings(engine: Engine) -> list[str]:
 def _plan_warnings(plan: PairPlan) -> list[str]:
     if not plan.unpaired:
         return []
-    return [f"{plan.unpaired} images found no partner in their group, summed over {plan.rounds} rounds of pairs"]
+    where = "" if plan.rounds == 1 else f", summed over {plan.rounds} rounds of pairs"
+    return [f"images without a partner in their group: {plan.unpaired}{where}"]

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
-import inspect
 import sys
 from typing import Any
 
 import torch
 
-from gazeeval.job import Job
-from gazeeval.mixers.base import AnyMixer, Mixer
+from gazeeval.job import Job, own_code
+from gazeeval.mixers.base import AnyMixer
 from gazeeval.version import software
 
 SCHEMA = 1
@@ -26,7 +24,7 @@ def manifest_of(job: Job) -> dict[str, Any]:
         "run_id": job.run_id,
         "signature": job.signature,
         "command": sys.argv,
-        "config": job.config.plain(),
+        "config": job.settings(),
         "identity": job.identity,
         "warnings": job.warnings,
         "data": {
@@ -76,13 +74,11 @@ def manifest_of(job: Job) -> dict[str, Any]:
 def _method(mixer: AnyMixer) -> dict[str, Any]:
     """Parameters and origin; the hash tells which code of a user's own was run."""
     cls = type(mixer)
-    parameters = {field.name: getattr(mixer, field.name) for field in dataclasses.fields(mixer)}  # type: ignore[arg-type]
-    origin = inspect.getsourcefile(cls) if not cls.__module__.startswith(f"{Mixer.__module__.split('.')[0]}.") else None
-    described: dict[str, Any] = {"class": f"{cls.__module__}.{cls.__qualname__}", "parameters": parameters}
-    if origin is not None:
-        with open(origin, "rb") as stream:
-            described |= {"file": origin, "sha256": hashlib.file_digest(stream, "sha256").hexdigest()}
-    return described
+    values = {field.name: getattr(mixer, field.name) for field in dataclasses.fields(mixer)}  # type: ignore[arg-type]
+    parameters = {
+        name: value if isinstance(value, bool | int | float) else str(value) for name, value in values.items()
+    }
+    return {"class": f"{cls.__module__}.{cls.__qualname__}", "parameters": parameters, **own_code(mixer)}
 
 
 def _device(device: torch.device) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -35,6 +36,7 @@ class Outcome:
         scores: columns that replace what the metrics give (a reference that is scored in its own way).
         flat, nonfinite: (b,) bool, pairs whose maps were of no use.
         applicable: False where the score is 0 by construction.
+        label_from: which class the maps are about, where they are about one: the data set's or the predicted one.
     """
 
     placement: Placement
@@ -45,6 +47,7 @@ class Outcome:
     flat: Tensor | None = None
     nonfinite: Tensor | None = None
     applicable: bool = True
+    label_from: Literal["dataset", "prediction"] = "dataset"
 
 
 def pair_columns(
@@ -89,7 +92,8 @@ def result_columns(
     columns |= {"_flat": _flag(outcome.flat, pairs), "_nonfinite": _flag(outcome.nonfinite, pairs)}
     values = torch.stack([column.double() for column in columns.values()], dim=1).cpu().numpy()
     frame = pd.DataFrame(values, columns=list(columns))
-    return frame.assign(height=height, width=width, mask_kind=placement.kind, n_images=2, label_from="dataset")
+    stated = {"mask_kind": placement.kind, "n_images": 2, "label_from": outcome.label_from}
+    return frame.assign(height=height, width=width, **stated)
 
 
 def with_status(frame: pd.DataFrame, applicable: bool, scored: Sequence[str]) -> pd.DataFrame:

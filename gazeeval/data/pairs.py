@@ -6,7 +6,7 @@ is read once per round and methods that look at a whole group see the same one o
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -15,12 +15,17 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from gazeeval.data.cover import assignment, greedy_cycle
 from gazeeval.data.random import PairRng
 from gazeeval.errors import UsageError, did_you_mean
 
-Pairing = Literal["matching", "cycle"]
+Pairing = Literal["matching", "cycle", "greedy", "optimal"]
 LabelRule = Literal["different", "any", "same"]
 Indices = NDArray[np.int64]
+Distances = Callable[[Indices], NDArray[np.float64]]
+"""(m,) rows of the data set -> (m, m), how far apart these images are."""
+
+_COVERS = {"greedy": greedy_cycle, "optimal": assignment}
 
 
 @dataclass(frozen=True)
@@ -32,7 +37,7 @@ class PairPlan:
         group: (m,) number of the group of images, ascending.
         pairing: how they were made.
         rounds: times that the images were permuted.
-        unpaired: images, summed over complete rounds, that found no partner in their group.
+        unpaired: images, summed over the groups, that found no partner in their group.
     """
 
     source: Indices
@@ -65,31 +70,38 @@ def plan_pairs(
     label_rule: LabelRule = "different",
     group_size: int = 64,
     seed: int = 0,
+    distances: Distances | None = None,
 ) -> PairPlan:
     """Make pairs of images with the given ``labels`` (n,).
 
     Args:
         num_pairs: how many; further rounds are taken as needed. None: one round.
         pairing: ``matching`` uses every image in one pair of a round, so that the pairs of one round are independent;
-            ``cycle`` uses every image once as source and once as target.
+            ``cycle`` uses every image once as source and once as target; so do ``greedy`` and ``optimal``, which seek
+            partners that are far apart (`gazeeval.data.cover`).
         label_rule: ``different`` (a label share between two images of one class has no meaning), ``any`` or ``same``.
         group_size: images per group.
+        distances: asked about each group, for ``greedy`` and ``optimal``.
 
     Raises:
-        UsageError: no pair can be made, or the numbers make no sense.
+        UsageError: no pair can be made, or the arguments make no sense.
     """
     if num_pairs is not None and num_pairs < 1:
         raise UsageError(f"--num-pairs: number of pairs, got {num_pairs}. Give at least 1.")
     if group_size < 2:
         raise UsageError(f"--group-size: images per group, got {group_size}. Give at least 2.")
+    if pairing in _COVERS and distances is None:
+        raise UsageError(f"pairing {pairing}: distances, got none. Pass a function of rows, or use another pairing.")
     parts: list[tuple[Indices, Indices, Indices]] = []
     made = rounds = groups = unpaired = 0
     while made == 0 or (num_pairs is not None and made < num_pairs):
         order = PairRng(seed, "pairs", [rounds]).permutation("round", len(labels))[0]
         made_before = made
         for start in range(0, len(order), group_size):
+            if num_pairs is not None and made >= num_pairs:
+                break  # distances may cost a look at every image
             members = order[start : start + group_size]
-            source, target = _pair_group(members, labels, pairing, label_rule)
+            source, target = _pair_group(members, labels, pairing, label_rule, distances)
             parts.append((source, target, np.full(len(source), groups)))
             made += len(source)
             unpaired += len(members) - len(np.union1d(source, target))
@@ -141,11 +153,17 @@ def write_pair_file(path: Path, plan: PairPlan, image_ids: tuple[str, ...]) -> N
     pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
 
 
-def _pair_group(members: Indices, labels: Indices, pairing: Pairing, rule: LabelRule) -> tuple[Indices, Indices]:
+def _pair_group(
+    members: Indices, labels: Indices, pairing: Pairing, rule: LabelRule, distances: Distances | None
+) -> tuple[Indices, Indices]:
     if rule == "same":
-        classes = np.unique(labels[members])
-        pairs = [_pair_group(members[labels[members] == c], labels, pairing, "any") for c in classes]
+        classes = [members[labels[members] == label] for label in np.unique(labels[members])]
+        pairs = [_pair_group(of_class, labels, pairing, "any", distances) for of_class in classes]
         return np.concatenate([p[0] for p in pairs]), np.concatenate([p[1] for p in pairs])
+    if pairing in _COVERS and distances is not None:
+        partner = _COVERS[pairing](distances(members), labels[members] if rule == "different" else None)
+        paired = partner >= 0
+        return members[partner[paired]], members[paired]
     half = len(members) // 2
     if pairing == "cycle":
         source, target = members, np.roll(members, -1)

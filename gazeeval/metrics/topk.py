@@ -28,7 +28,7 @@ def topk(options: MetricOptions) -> Metric:
     for k in options.top_k:
         if k > 1:
             columns[f"hit{k}_any"] = f"one of the {k} best classes is one of the two labels"
-            columns[f"hit{k}_both"] = f"both labels are among the {k} best classes"
+            columns.setdefault(f"hit{k}_both", f"both labels are among the {k} best classes")
     return Metric(
         columns=columns,
         compute=partial(_hits, columns=tuple(columns)),

@@ -8,38 +8,43 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
-from tqdm.contrib.logging import logging_redirect_tqdm
+from tqdm import tqdm
 
 from gazeeval.report.files import Results
 from gazeeval.report.tables import counts, printed_table, signature
 
 log = logging.getLogger("gazeeval")
 
-DEMO_BANNER = "demo data: drawn shapes and simulated gaze; these numbers say nothing about real images"
+
+class _AboveBar(logging.Handler):
+    """Log lines on stderr, above a progress bar where there is one."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        tqdm.write(self.format(record), file=sys.stderr)
 
 
 @contextmanager
-def logging_to_stderr(*, quiet: bool = False, verbose: bool = False) -> Iterator[None]:
-    """Log lines on stderr, above a progress bar where there is one."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(logging.Formatter("%(message)s"))
-    handler.setLevel(logging.WARNING if quiet else logging.DEBUG if verbose else logging.INFO)
-    level, log.level = log.level, logging.DEBUG
+def logging_to_stderr(*, quiet: bool = False) -> Iterator[None]:
+    """Show the log of a run; only what went wrong if ``quiet``."""
+    handler = _AboveBar(logging.ERROR if quiet else logging.INFO)
     log.addHandler(handler)
     try:
-        with logging_redirect_tqdm([log]):
-            yield
+        yield
     finally:
         log.removeHandler(handler)
-        log.setLevel(level)
 
 
-def conclude(results: Results) -> None:
-    """Print the table, what to know about it, and the run folder as the last line."""
+def conclude(results: Results, *, as_json: bool = False) -> None:
+    """Print the table, the warnings again, and the run folder as the last line; or the summary as JSON and no more."""
     manifest = results.manifest
-    click.echo(printed_table(results.summary, counts(results.pairs), signature(manifest["signature"])))
+    if as_json:
+        click.echo(results.summary.to_json(orient="records", indent=2))
+    else:
+        click.echo(printed_table(results.summary, counts(results.pairs), signature(manifest["signature"])))
     for warning in manifest["warnings"]:
         click.echo(f"warning: {warning}", err=True)
-    if manifest["data"]["name"] == "demo":
-        click.echo(f"{DEMO_BANNER}; pass --data for your own", err=True)
-    click.echo(str(results.folder))
+    failed = results.failures["pair_id"].nunique()
+    if failed:
+        total = results.pairs["pair_id"].nunique()
+        click.echo(f"warning: {failed} of {total} pairs failed with at least one method: see failures.csv", err=True)
+    click.echo(str(results.folder), err=as_json)

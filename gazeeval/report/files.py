@@ -79,10 +79,7 @@ def read_csv(path: Path, columns: Columns) -> pd.DataFrame:
         with path.open(encoding="utf-8", newline="") as stream:
             header = next(csv.reader(stream), [])
     except OSError as error:
-        raise DataError(
-            f"incomplete run: {path}, got {error.strerror}. Finish it with `gazeeval run --resume RUN`, or merge its "
-            "shards with `gazeeval report RUN`"
-        ) from None
+        raise DataError(f"incomplete run: {path}, got {error.strerror}. Run again with another --out") from None
     known = with_extras(columns, header)
     dtypes = {column.name: column.dtype for column in known}
     if set(header) != set(dtypes):

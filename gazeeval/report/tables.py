@@ -227,7 +227,7 @@ def printed_table(summary: pd.DataFrame, tally: pd.DataFrame, signature: str) ->
         lines.insert(len(lines) - references, "-" * max(map(len, lines)))
     if tally["not_applicable"].any():
         lines.append("n/a: one constant mask or mixed features, the inconsistency is 0 by construction")
-    lines.append(f"lower is better; lambda = share of the source image; signature {signature}")
+    lines += ["lower is better; lambda = share of the source image; quote the signature with a number:", signature]
     return "\n".join(lines)
 
 

@@ -12,6 +12,7 @@ from gazeeval.cache import ByteCache
 from gazeeval.errors import PluginError
 from gazeeval.signals.base import Saliency, Signal
 from gazeeval.signals.fine_grained import fine_grained
+from gazeeval.signals.guided_residual import guided_residual
 from gazeeval.signals.opencv import opencv_float
 from gazeeval.signals.spectral_residual import spectral_residual
 
@@ -47,33 +48,33 @@ def answer(
     """
     answers: dict[Signal, Tensor] = {}
     for request in requests:
-        answers |= recall([request], images, partial(_detect, request, normalise), keys, cache)
+        answers |= recall([request], (images,), partial(_detect, request, normalise), keys, cache)
     return answers
 
 
 def recall(
     requests: Collection[Signal],
-    images: Tensor,
-    compute: Callable[[Tensor], Mapping[Signal, Tensor]],
+    inputs: tuple[Tensor, ...],
+    compute: Callable[..., Mapping[Signal, Tensor]],
     keys: Sequence[Hashable] | None,
     cache: SignalCache | None,
 ) -> dict[Signal, Tensor]:
     """The answers (n, ...) to ``requests``, from ``cache`` where it has all of an image's, else from ``compute``.
 
-    ``compute`` is called at most once, with the images that are missing, and answers all requests. Without ``cache`` or
-    ``keys`` it is asked for everything.
+    ``compute`` is called at most once, with the rows of ``inputs``, (n, ...) each, that are missing, and answers all
+    requests. Without ``cache`` or ``keys`` it is asked for everything.
     """
     if cache is None or not keys:
-        return dict(compute(images))
+        return dict(compute(*inputs))
     asked = ((key, request) for key in keys for request in requests)
     known = {place: kept for place in asked if (kept := cache.get(place)) is not None}
     missing = [row for row, key in enumerate(keys) if any((key, request) not in known for request in requests)]
     if missing:
-        for request, fresh in compute(images[missing]).items():
+        for request, fresh in compute(*(rows[missing] for rows in inputs)).items():
             for row, found in zip(missing, fresh.cpu(), strict=True):
                 known[keys[row], request] = found
                 cache.put((keys[row], request), found.clone())  # a view would keep its whole batch alive
-    return {request: torch.stack([known[key, request] for key in keys]).to(images.device) for request in requests}
+    return {request: torch.stack([known[key, request] for key in keys]).to(inputs[0].device) for request in requests}
 
 
 def _detect(request: Signal, normalise: Callable[[Tensor], Tensor], images: Tensor) -> dict[Signal, Tensor]:
@@ -81,5 +82,7 @@ def _detect(request: Signal, normalise: Callable[[Tensor], Tensor], images: Tens
         raise PluginError(f"signals: not answered from the image alone, got {request!r}. Ask for Saliency(...).")
     if request.detector == "opencv_float":
         return {request: opencv_float(normalise(images))}
+    if request.detector == "guided_residual":
+        return {request: guided_residual(normalise(images))}
     detect = fine_grained if request.detector == "fine_grained" else spectral_residual
     return {request: detect((255 * images).round().clamp(0, 255).to(torch.uint8))}

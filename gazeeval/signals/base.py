@@ -23,7 +23,7 @@ from torch import Tensor
 
 from gazeeval.errors import PluginError, UsageError, did_you_mean
 
-Detector = Literal["fine_grained", "spectral_residual", "opencv_float"]
+Detector = Literal["fine_grained", "spectral_residual", "opencv_float", "guided_residual"]
 
 
 class UndeclaredSignalError(PluginError, KeyError):
@@ -38,10 +38,13 @@ class Signal:
 
     Attributes:
         needs_model: whether only a network can answer it.
+        needs_label: whether it is about the image's class. Where the data set's classes are not the network's, the
+            class that the network predicts stands in.
         is_map: whether the answer is a map of importance, of no use where it is constant or not finite.
     """
 
     needs_model: ClassVar[bool] = False
+    needs_label: ClassVar[bool] = False
     is_map: ClassVar[bool] = False
 
 
@@ -54,6 +57,8 @@ class Saliency(Signal):
             ``spectral_residual``: float32 in [0, 1], Hou and Zhang 2007 as in OpenCV, on 8-bit luminance.
             ``opencv_float``: uint8 0..255, what the released SaliencyMix code gets: OpenCV's fine-grained
             detector on the normalised float image. Needs an OpenCV with ``cv2.saliency``.
+            ``guided_residual``: float32 >= 0 of no absolute scale, GuidedMixup's own spectral residual, on the
+            normalised float image.
 
     Raises:
         UsageError: the detector is not known.
@@ -78,7 +83,7 @@ class GazeDensity(Signal):
 
 @dataclass(frozen=True)
 class CentrePrior(Signal):
-    """Where people look anyway, (n, h, w) float32, mass 1: the mean gaze density of all OTHER images of the data set."""
+    """Where people look anyway, (n, h, w) float32, mass 1: the mean density of all OTHER images of the data set."""
 
 
 @dataclass(frozen=True)
@@ -107,11 +112,12 @@ class FeatureMean(Signal):
 class InputGradient(Signal):
     """How much the loss depends on each pixel, (n, h, w) float32 >= 0: ``sqrt(mean_c (dL/dx_c)**2)``.
 
-    L is the cross entropy with the image's label, summed over the batch, x the normalised input, the network in eval mode:
-    so that images do not influence each other. Not normalised; all users divide by the sum.
+    L is the cross entropy with the image's label, summed over the batch, x the normalised input, the network in eval
+    mode: so that images do not influence each other. Not normalised; all users divide by the sum.
     """
 
     needs_model: ClassVar[bool] = True
+    needs_label: ClassVar[bool] = True
     is_map: ClassVar[bool] = True
 
 
@@ -120,10 +126,11 @@ class ClassMap(Signal):
     """Where the network sees the image's class, (n, rows, cols) float32: the class activation map on the feature grid.
 
     Exact (Zhou et al. 2016) where pooled features feed a linear classifier, else Grad-CAM (Selvaraju et al. 2017); the
-    bias is left out, nothing is clipped or normalised.
+    bias is left out, nothing is clipped or normalised. `gazeeval.signals.gradients.class_map_note` says which.
     """
 
     needs_model: ClassVar[bool] = True
+    needs_label: ClassVar[bool] = True
     is_map: ClassVar[bool] = True
 
 

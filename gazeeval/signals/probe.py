@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Collection, Hashable, Iterator, Sequence
-from contextlib import contextmanager
-from functools import partial
+from collections.abc import Collection, Hashable, Sequence
+from functools import cached_property, partial
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from gazeeval.errors import PluginError, UsageError
 from gazeeval.models.model import Model
 from gazeeval.models.preprocessing import imagenet_normalised
 from gazeeval.signals.answer import SignalCache, answer, recall
-from gazeeval.signals.base import FeatureMean, Features, Signal
+from gazeeval.signals.base import ClassMap, FeatureMean, Features, InputGradient, Signal
+from gazeeval.signals.feature_map import as_map, forward_features, forward_head
+from gazeeval.signals.gradients import class_map, evaluating, input_gradient, watched_features
 
 
 def require_model(method: str, requests: Collection[Signal], model: Model | None) -> None:
@@ -51,7 +51,7 @@ def answer_all(
     requests: Collection[Signal],
     model: Model | None,
     images: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     keys: Sequence[Hashable] | None = None,
     cache: SignalCache | None = None,
@@ -70,84 +70,100 @@ def probe(
     requests: Collection[Signal],
     model: Model,
     images: Tensor,
-    labels: Tensor,
+    labels: Tensor | None,
     *,
     keys: Sequence[Hashable] | None = None,
     cache: SignalCache | None = None,
     batch_size: int | None = None,
 ) -> dict[Signal, Tensor]:
-    """The answers (n, ...) to requests that need a network, from one forward pass per image, on the images' device.
+    """The answers (n, ...) to requests that need a network, on the images' device.
+
+    All requests share one forward pass per image; those that are derivatives add one pass back each.
 
     Args:
         images: (n, 3, h, w) float, RGB in [0, 1], on the model's device.
-        labels: (n,) int64, the class of each image, for requests about it.
+        labels: (n,) int64, the class of each image, for requests about it; None: the class that the network predicts.
         keys: what names each image in ``cache``. With both, only what is not kept is computed.
         batch_size: images in one pass; None: all.
 
     Raises:
         PluginError: a request that a network does not answer.
-        UsageError: the model has no feature map.
+        UsageError: the model has no feature map, or a request is about a class that the model does not have.
 
-    The network works in eval mode; every module's train flag is as before afterwards.
+    The network works in eval mode; every module's train flag is as before afterwards, and parameters get no gradient,
+    whether they ask for one or not.
     """
-    return recall(requests, images, partial(_ask, requests, model, batch_size), keys, cache)
+    if labels is not None and any(request.needs_label for request in requests):
+        _check_labels(model, labels)
+    inputs = (images,) if labels is None else (images, labels)
+    return recall(requests, inputs, partial(_ask, frozenset(requests), model, batch_size), keys, cache)
 
 
-def _ask(requests: Collection[Signal], model: Model, batch_size: int | None, images: Tensor) -> dict[Signal, Tensor]:
-    passes = torch.split(images, batch_size or len(images))
-    with _evaluating(model.network), torch.inference_mode():
-        maps = (_feature_map(model, part) for part in passes)
-        parts = [{request: _read(request, features) for request in requests} for features in maps]
+def _check_labels(model: Model, labels: Tensor) -> None:
+    lowest, highest = (int(edge) for edge in labels.aminmax())
+    if lowest < 0 or highest >= model.num_classes:
+        raise UsageError(
+            f"labels: classes that model {model.arch} does not have, got {lowest} to {highest} where it has "
+            f"0 to {model.num_classes - 1}. Pass another --model."
+        )
+
+
+def _ask(
+    requests: frozenset[Signal], model: Model, batch_size: int | None, images: Tensor, labels: Tensor | None = None
+) -> dict[Signal, Tensor]:
+    step = batch_size or len(images)
+    labels_of = [None] * len(images) if labels is None else torch.split(labels, step)
+    derivatives = any(request.needs_label for request in requests)
+    with evaluating(model.network), torch.inference_mode(not derivatives):
+        passes = (_Pass(requests, model, *part) for part in zip(torch.split(images, step), labels_of, strict=False))
+        parts = [{request: each.read(request) for request in requests} for each in passes]
     return {request: torch.cat([part[request] for part in parts]) for request in requests}
 
 
-def _read(request: Signal, features: Tensor) -> Tensor:
-    if isinstance(request, FeatureMean):
-        return features.mean(dim=1)
-    if isinstance(request, Features):
-        return features
-    raise PluginError(f"signals: not answered by a network, got {request!r}. Ask for Features() or FeatureMean().")
+class _Pass:
+    """One forward pass; what a request reads first is kept for the others."""
 
+    def __init__(self, requests: frozenset[Signal], model: Model, images: Tensor, labels: Tensor | None) -> None:
+        self._requests = requests
+        self._model = model
+        self._x = model.normalise(images).detach().requires_grad_(InputGradient() in requests)
+        self._labels = labels
 
-def _feature_map(model: Model, images: Tensor) -> Tensor:
-    """(n, channels, rows, cols) float32: what timm's ``forward_features`` gives, in one layout.
+    def read(self, request: Signal) -> Tensor:
+        """(n, ...): the answer to ``request``. Raises PluginError."""
+        match request:
+            case Features():
+                return self._features
+            case FeatureMean():
+                return self._features.mean(dim=1)
+            case InputGradient():
+                return input_gradient(self._logits, self._x, self._classes)
+            case ClassMap():
+                return class_map(self._logits, self._watched[1], self._classes, self._layout)
+        raise PluginError(f"signals: not answered by a network, got {request!r}. Ask for Features() or the like.")
 
-    Networks give (n, c, a, b); (n, a, b, c) where ``output_fmt`` says NHWC; or tokens (n, t, c), of which the first
-    ``num_prefix_tokens`` belong to no place (card ``model-signals``, section 2).
-    """
-    network = model.network
-    forward = getattr(network, "forward_features", None)
-    found = forward(model.normalise(images)) if forward else None
-    if isinstance(found, Tensor) and found.ndim == 4:
-        channels_last = getattr(network, "output_fmt", None) == "NHWC"
-        return (found.permute(0, 3, 1, 2) if channels_last else found).float()
-    if isinstance(found, Tensor) and found.ndim == 3:
-        tokens = found[:, getattr(network, "num_prefix_tokens", 0) :]
-        rows, cols = _grid(network, tokens.shape[1], (images.shape[2], images.shape[3]))
-        if rows * cols == tokens.shape[1]:
-            return tokens.transpose(1, 2).reshape(len(tokens), -1, rows, cols).float()
-    shape = f"a tensor {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
-    given = f"{shape} from forward_features" if forward else "a network without forward_features"
-    raise UsageError(f"model {model.arch}: no map of features, got {given}. Use a CNN or a ViT of timm.")
+    @cached_property
+    def _watched(self) -> tuple[Tensor, Tensor]:
+        """The last features as the network gives them, and those that class maps are read from."""
+        if ClassMap() in self._requests:
+            return watched_features(self._model, self._x)
+        found = forward_features(self._model, self._x)
+        return found, found
 
+    @cached_property
+    def _features(self) -> Tensor:
+        return self._layout(self._watched[0].detach())
 
-def _grid(network: nn.Module, tokens: int, size: tuple[int, int]) -> tuple[int, int]:
-    """(rows, cols) of the patches of an image of ``size``; where the network does not say, patches are square."""
-    embed = getattr(network, "patch_embed", None)
-    if embed is not None and hasattr(embed, "dynamic_feat_size"):
-        rows, cols = embed.dynamic_feat_size(size)
-        return rows, cols
-    rows = max(1, round(math.sqrt(tokens * size[0] / size[1])))
-    return rows, tokens // rows
+    @cached_property
+    def _logits(self) -> Tensor:
+        if self._requests == {InputGradient()}:  # needs no feature map, so the network may be without
+            return self._model.network(self._x)  # type: ignore[no-any-return]
+        return forward_head(self._model, self._watched[0])
 
+    @cached_property
+    def _classes(self) -> Tensor:
+        # The clone can be part of a graph even if the caller is in inference mode.
+        return self._logits.argmax(dim=1) if self._labels is None else self._labels.clone()
 
-@contextmanager
-def _evaluating(network: nn.Module) -> Iterator[None]:
-    """Eval mode for a while. Modules get back their own flags: some may have been frozen in a network that trains."""
-    training = [module for module in network.modules() if module.training]
-    network.eval()
-    try:
-        yield
-    finally:
-        for module in training:
-            module.training = True
+    def _layout(self, found: Tensor) -> Tensor:
+        return as_map(self._model, found, (self._x.shape[2], self._x.shape[3]))

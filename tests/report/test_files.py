@@ -176,7 +176,7 @@ def test_read_results(tmp_path: Path) -> None:
         ("manifest.json", None, "not a run folder: .*manifest.json, got No such file"),
         ("manifest.json", "{", "malformed manifest: .*manifest.json, got Expecting"),
         ("manifest.json", "[]", "malformed manifest: .*got a list"),
-        ("inconsistency.csv", None, "incomplete run: .*inconsistency.csv, got No such file.*--resume"),
+        ("inconsistency.csv", None, "incomplete run: .*inconsistency.csv, got No such file.*--out"),
         ("groups.csv", "", "unexpected columns: .*groups.csv:1, got or missed first_pair"),
         ("failures.csv", "method,pair_id,stage,exception,message\na,one,b,c,d\n", "malformed table: .*failures.csv"),
         ("failures.csv", "method,pair_id,stage,exception,message\na,1\na,1,b,c,d,e\n", "malformed table: .*Expected 5"),
