@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from gazeeval.metrics.inconsistency import group_inconsistency as group_inconsistency
     from gazeeval.metrics.inconsistency import lam_gaze as lam_gaze
     from gazeeval.mixers.base import Draws as Draws
+    from gazeeval.mixers.base import FeatureMixer as FeatureMixer
+    from gazeeval.mixers.base import GroupMixer as GroupMixer
     from gazeeval.mixers.base import Mixer as Mixer
     from gazeeval.mixers.base import register_mixer as register_mixer
     from gazeeval.models.model import Model as Model
@@ -56,7 +58,7 @@ _HOMES = {
     "errors": ("GazeEvalError",),
     "metrics.base": ("Metric", "register_metric"),
     "metrics.inconsistency": ("gaze_shares", "group_inconsistency", "lam_gaze"),
-    "mixers.base": ("Draws", "Mixer", "register_mixer"),
+    "mixers.base": ("Draws", "FeatureMixer", "GroupMixer", "Mixer", "register_mixer"),
     "models.model": ("Model", "load_model"),
     "report.files": ("Results", "read_results"),
     "run": ("evaluate",),

@@ -11,7 +11,7 @@ from torch import Tensor
 from gazeeval.data.random import PairRng
 from gazeeval.errors import UsageError
 from gazeeval.metrics.inconsistency import lam_gaze
-from gazeeval.mixers.base import AnyMixer, Draws, parse_method
+from gazeeval.mixers.base import AnyMixer, Draws, FeatureMixer, GroupMixer, parse_method
 from gazeeval.models.model import Model
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
 from gazeeval.signals.probe import answer_all, require_model
@@ -45,6 +45,8 @@ def mix(
         UsageError: images of different shapes or outside [0, 1], or a method that asks for what was not given.
     """
     mixer = parse_method(method) if isinstance(method, str) else method
+    if isinstance(mixer, FeatureMixer | GroupMixer):
+        raise UsageError(f"method {type(mixer).name}: makes no image of two, evaluate it in a run.")
     _check_images(source, target)
     count = len(source)
     order = torch.arange(2 * count, device=source.device)

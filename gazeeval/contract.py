@@ -2,41 +2,41 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
 from torch import Tensor
 
 from gazeeval.data.random import PairRng
 from gazeeval.errors import MixerError
-from gazeeval.mixers.base import AnyMixer, Draws
+from gazeeval.mixers.base import AnyMixer, Draws, FeatureMixer, GroupMixer
+from gazeeval.models.model import Model
 from gazeeval.signals.base import Signals
 from gazeeval.types import Labels, PairBatch, Placement
 
 
-def check_pairs(mixer: AnyMixer, pairs: PairBatch, signals: Signals, seed: int = 0) -> None:
+def check_pairs(mixer: AnyMixer, pairs: PairBatch, signals: Signals, seed: int = 0, model: Model | None = None) -> None:
     """Raise MixerError where `mixer` breaks the contract on these pairs.
 
     Checked: shapes and ranges of mask and lam; inputs and the global random state unchanged; the same draws give the
-        same
-    result; a mixer of scope ``pair`` gives a pair the same result alone as among others.
+    same result; a mixer of scope ``pair`` gives a pair the same result alone as among others. ``model`` is for mixers
+    that mix inside it.
     """
     images, state = pairs.images.clone(), torch.get_rng_state()
     draws = _draw(mixer, pairs, range(len(pairs)), seed)
-    placement, labels = _place(mixer, pairs, signals, draws)
+    work = partial(_results, mixer, model=model)
+    results = work(pairs, signals, draws)
     _expect(torch.equal(images, pairs.images), "it writes to its input images")
     _expect(torch.equal(state, torch.get_rng_state()), "it draws from torch's global generator; draw from rng only")
-    _check_values(placement, labels, pairs)
-    again, labels_again = _place(mixer, pairs, signals, draws)
-    _expect(torch.equal(again.mask, placement.mask), "the same draws give another mask")
-    _expect(_equal(labels.lam, labels_again.lam), "the same draws give another lam")
-    if mixer.scope == "pair":
-        for row in range(len(pairs)):
-            alone = slice(row, row + 1)
-            one = PairBatch(pairs.images, pairs.labels, pairs.source[alone], pairs.target[alone])
-            drawn = _draw(mixer, one, [row], seed)
-            apart, labels_apart = _place(mixer, one, signals.of(one.source, one.target), drawn)
-            same = torch.allclose(apart.mask, placement.mask[alone], atol=1e-5, equal_nan=True)
-            _expect(same, 'a pair alone gets another mask than among others; set scope = "group" if that is meant')
-            _expect(_equal(labels_apart.lam, labels.lam[alone]), "a pair alone gets another lam than among others")
+    for name, again in work(pairs, signals, draws).items():
+        _expect(torch.equal(again.nan_to_num(-1), results[name].nan_to_num(-1)), f"the same draws give another {name}")
+    for row in range(len(pairs)) if mixer.scope == "pair" else ():
+        alone = slice(row, row + 1)
+        one = PairBatch(pairs.images, pairs.labels, pairs.source[alone], pairs.target[alone])
+        apart = work(one, signals.of(one.source, one.target), _draw(mixer, one, [row], seed))
+        for name, value in apart.items():
+            same = torch.allclose(value, results[name][alone], rtol=1e-4, atol=1e-5, equal_nan=True)
+            _expect(same, f'a pair alone gets another {name} than among others; set scope = "group" if that is meant')
 
 
 def _draw(mixer: AnyMixer, pairs: PairBatch, ids: range | list[int], seed: int) -> Draws:
@@ -45,12 +45,30 @@ def _draw(mixer: AnyMixer, pairs: PairBatch, ids: range | list[int], seed: int) 
     return draws.to(pairs.images.device)
 
 
-def _place(mixer: AnyMixer, pairs: PairBatch, signals: Signals, draws: Draws) -> tuple[Placement, Labels]:
+def _results(
+    mixer: AnyMixer, pairs: PairBatch, signals: Signals, draws: Draws, model: Model | None
+) -> dict[str, Tensor]:
+    """What a mixer makes of the pairs, by name, after checking shapes and ranges."""
+    if isinstance(mixer, FeatureMixer):
+        if model is None:
+            raise MixerError("contract: it mixes inside a network; pass a model.")
+        lam, logits = mixer.share(draws), mixer.logits(model, pairs.source_images, pairs.target_images, draws)
+        _check_lam(lam, pairs)
+        _expect(logits.dim() == 2 and len(logits) == len(pairs), f"logits must be (b, classes), got {logits.shape}")
+        return {"lam": lam, "logits": logits}
+    if isinstance(mixer, GroupMixer):
+        composed = mixer.compose(pairs, signals, draws)
+        shape, expected = tuple(composed.weights.shape[:2]), (len(pairs), len(pairs.images))
+        _expect(shape == expected, f"weights must start with {expected} (pairs, images of the group), got {shape}")
+        whole = composed.weights.sum(dim=1)
+        _expect(torch.allclose(whole, torch.ones_like(whole), atol=1e-5), "the weights of a cell must sum to 1")
+        return {"weights": composed.weights}
     placement = mixer.place(pairs, signals, draws)
     _expect(isinstance(placement, Placement), f"place() must return a Placement, got {type(placement).__name__}")
     labels = mixer.weigh(pairs, placement, signals, draws, None)
     _expect(isinstance(labels, Labels), f"weigh() must return Labels, got {type(labels).__name__}")
-    return placement, labels
+    _check_values(placement, labels, pairs)
+    return {"mask": placement.mask, "lam": labels.lam}
 
 
 def _check_values(placement: Placement, labels: Labels, pairs: PairBatch) -> None:
@@ -58,19 +76,18 @@ def _check_values(placement: Placement, labels: Labels, pairs: PairBatch) -> Non
     _expect(shape == expected, f"the mask must have shape {expected} (pairs, height, width), got {shape}")
     low, high = float(placement.mask.min()), float(placement.mask.max())
     _expect(low >= 0 and high <= 1, f"the mask must lie in [0, 1], got {low:g} .. {high:g}")
-    lam = labels.lam
+    _check_lam(labels.lam, pairs)
+    for name, value in labels.extra.items():
+        _expect(
+            value.shape == labels.lam.shape, f"extra {name!r} must have shape ({len(pairs)},), got {tuple(value.shape)}"
+        )
+
+
+def _check_lam(lam: Tensor, pairs: PairBatch) -> None:
     _expect(lam.shape == (len(pairs),), f"lam must have shape ({len(pairs)},), got {tuple(lam.shape)}")
     known = lam[~lam.isnan()]
     inside = bool(((known >= 0) & (known <= 1)).all())
     _expect(inside, f"lam must lie in [0, 1], got {lam.tolist()}")
-    for name, value in labels.extra.items():
-        _expect(
-            value.shape == lam.shape, f"extra {name!r} must have shape {tuple(lam.shape)}, got {tuple(value.shape)}"
-        )
-
-
-def _equal(a: Tensor, b: Tensor) -> bool:
-    return torch.allclose(a, b, atol=1e-6, equal_nan=True)
 
 
 def _expect(condition: bool, message: str) -> None:

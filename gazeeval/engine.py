@@ -8,10 +8,10 @@ methods of a run.
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, partial
 
 import numpy as np
 import pandas as pd
@@ -28,8 +28,8 @@ from gazeeval.data.pairs import PairPlan
 from gazeeval.data.random import PairRng
 from gazeeval.errors import GazeEvalError, MixerError, UsageError
 from gazeeval.metrics.base import METRICS, Metric, MetricOptions
-from gazeeval.metrics.inconsistency import lam_gaze
-from gazeeval.mixers.base import AnyMixer, D, Mixer
+from gazeeval.metrics.inconsistency import gaze_shares, group_inconsistency, lam_gaze
+from gazeeval.mixers.base import AnyMixer, D, FeatureMixer, GroupMixer, Mixer
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
 from gazeeval.models.model import Model
 from gazeeval.references import GroupGaze, References
@@ -37,7 +37,7 @@ from gazeeval.rows import Outcome, pair_columns, result_columns, with_status
 from gazeeval.signals.answer import SignalCache, signal_cache
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
 from gazeeval.signals.probe import answer_all, check
-from gazeeval.types import Labels, Mix, PairBatch, Placement
+from gazeeval.types import GroupPlacement, Labels, Mix, PairBatch, Placement
 
 
 @dataclass(frozen=True)
@@ -128,6 +128,11 @@ class Engine:
         for name, mixer in self.methods.items():
             try:
                 check(name, mixer.needs(), self.model, self.cache)
+                if isinstance(mixer, FeatureMixer) and self.judge is None:
+                    raise UsageError(
+                        f"method {name}: mixes inside a network with the data set's classes, got "
+                        f"{'one with others' if self.model else 'none'}. Pass --model CKPT."
+                    )
                 if mixer.needs_mixed():
                     raise UsageError(
                         f"method {name}: signals of the mixed image, which nothing gives yet. Leave it out."
@@ -157,15 +162,20 @@ class Engine:
             readable = _readable(plan, pairs, images)
             if readable.any():
                 group = self._prepare(plan, np.arange(pairs.start, pairs.stop)[readable], images, _Clock())
-                mixes = {name: self._mix(name, mixer, group) for name, mixer in self.methods.items()}
+                pairwise = {
+                    name: mixer
+                    for name, mixer in self.methods.items()
+                    if not isinstance(mixer, FeatureMixer | GroupMixer)
+                }
+                mixes = {name: self._mix(name, mixer, group) for name, mixer in pairwise.items()}
                 yield GroupMixes(group.ids, group.rows, group.pairs, group.density, mixes)
 
     def _mix(self, name: str, mixer: AnyMixer, group: _Group) -> Mix:
         with _named(name, group):
             outcome, pairs = self._outcome(mixer, group), group.pairs
+            assert outcome.placement is not None  # feature and group mixers are left out
             mixed = outcome.placement.blend(pairs.source_images, pairs.target_images)
-            share, _, _ = lam_gaze(outcome.placement, group.density[pairs.source], group.density[pairs.target])
-            return Mix(mixed, outcome.labels.lam, outcome.placement, outcome.labels.extra, share)
+            return Mix(mixed, outcome.labels.lam, outcome.placement, outcome.labels.extra, outcome.gaze[0])
 
     def _read(self, plan: PairPlan, slices: Sequence[slice]) -> Iterator[LoadedImages]:
         """The images of one group after the other."""
@@ -190,7 +200,7 @@ class Engine:
             for name, mixer in self.methods.items():
                 with clock("method", name), _named(name, group):
                     if is_first:
-                        check_pairs(mixer, *group.first(3))
+                        check_pairs(mixer, *group.first(3), model=self.judge)
                     rows[name] = self._rows(known, group, self._outcome(mixer, group))
             if self.references:
                 with clock("references"):
@@ -232,51 +242,88 @@ class Engine:
     def _outcome(self, mixer: AnyMixer, group: _Group) -> Outcome:
         signals = group.signals.of(group.pairs.source, group.pairs.target)
         draws = group.draw(mixer, self.seed)
-        placement = mixer.place(group.pairs, signals, draws)
-        probabilities = self._probabilities(group.pairs, placement)
-        labels = mixer.weigh(group.pairs, placement, signals, draws, None)
+        if isinstance(mixer, FeatureMixer):
+            outcome = self._mixed_inside(mixer, group, draws)
+        elif isinstance(mixer, GroupMixer):
+            outcome = self._composed(mixer.compose(group.pairs, signals, draws), group)
+        else:
+            placement = mixer.place(group.pairs, signals, draws)
+            labels = mixer.weigh(group.pairs, placement, signals, draws, None)
+            mixed = partial(_mixed, placement, group.pairs)
+            outcome = Outcome(
+                labels, group.gaze(placement), placement, probabilities=self._judged(mixed, len(placement))
+            )
         flat, nonfinite = signals.degenerate()
-        drawn = getattr(draws, "lam", None)
-        return Outcome(
-            placement,
-            labels,
-            drawn,
-            probabilities,
+        by_class = any(request.needs_label for request in mixer.needs())
+        return replace(
+            outcome,
+            lam_draw=getattr(draws, "lam", None),
             flat=flat,
             nonfinite=nonfinite,
             applicable=mixer.scores_gaze,
-            label_from="dataset" if self.judge or not any(r.needs_label for r in mixer.needs()) else "prediction",
+            label_from="prediction" if by_class and self.judge is None else "dataset",
+        )
+
+    def _mixed_inside(self, mixer: FeatureMixer[D], group: _Group, draws: D) -> Outcome:
+        pairs, judge = group.pairs, self.judge
+        assert judge is not None  # `check` refuses it otherwise
+        logits = [
+            mixer.logits(judge, pairs.images[pairs.source[part]], pairs.images[pairs.target[part]], draws[part])
+            for part in self._passes(len(pairs))
+        ]
+        labels = Labels(mixer.share(draws))
+        nothing = torch.full_like(labels.lam, torch.nan)
+        return Outcome(labels, (nothing,) * 3, probabilities=torch.cat(logits).softmax(dim=1))
+
+    def _composed(self, placement: GroupPlacement, group: _Group) -> Outcome:
+        """The whole mix is scored, its two largest images are named: the target has the larger share."""
+        shares, seen = placement.shares(), placement.visible_gaze(group.density)
+        gaze = gaze_shares(placement, group.density)
+        (o_target, o_source), (target, source) = (found.unbind(1) for found in shares.topk(2, dim=1))
+        lam, lam_gaze_ = (
+            part.gather(1, source[:, None]).squeeze(1) / part.gather(1, torch.stack((source, target), 1)).sum(dim=1)
+            for part in (shares, gaze)
+        )
+        S, T = (seen.gather(1, rows[:, None]).squeeze(1) for rows in (source, target))
+        return Outcome(
+            Labels(lam, {"pair_inconsistency": (lam - lam_gaze_).abs(), "label_elsewhere": 1 - o_target - o_source}),
+            (lam_gaze_, S, T),
+            pairs=replace(group.pairs, source=source, target=target),
+            n_images=(shares > 0).sum(dim=1),
+            scores={"inconsistency": group_inconsistency(shares, gaze)},
+            probabilities=self._judged(partial(_composed, placement, group.pairs), len(placement)),
         )
 
     def _reference_rows(self, known: pd.DataFrame, group: _Group) -> dict[str, pd.DataFrame]:
         mixer = CutMix()
         draws: CutMixDraws = group.draw(mixer, self.seed)
         placement = mixer.place(group.pairs, group.signals, draws)
-        gaze = GroupGaze(group.pairs, group.rows, group.density, placement)
+        gaze, visible = GroupGaze(group.pairs, group.rows, group.density, placement), group.gaze(placement)
         rows = {}
         for name, predict in self._references.predictors().items():
             prediction = predict(gaze)
-            outcome = Outcome(placement, Labels(prediction.lam), draws.lam, scores=prediction.scores)
+            outcome = Outcome(Labels(prediction.lam), visible, placement, lam_draw=draws.lam, scores=prediction.scores)
             rows[name] = self._rows(known, group, outcome)
         return rows
 
     def _rows(self, known: pd.DataFrame, group: _Group, outcome: Outcome) -> pd.DataFrame:
+        if outcome.pairs is not None:
+            source, target = (group.rows[rows.cpu().numpy()] for rows in (outcome.pairs.source, outcome.pairs.target))
+            known = pair_columns(self.dataset, group.number, group.ids, source, target)
         metrics = self.metrics()
-        results = result_columns(group.pairs, group.density, outcome, metrics, max(self.top_k))
+        results = result_columns(outcome.pairs or group.pairs, outcome, metrics, max(self.top_k))
         scored = [column for metric in metrics for column in metric.columns]
         return with_status(pd.concat((known, results), axis=1), outcome.applicable, scored)
 
-    def _probabilities(self, pairs: PairBatch, placement: Placement) -> Tensor | None:
-        """(b, classes) softmax of the network on the mixed images, in passes of the batch size."""
+    def _judged(self, mixed: Callable[[slice], Tensor], count: int) -> Tensor | None:
+        """(b, classes) softmax of the network on the ``mixed`` images, in passes of the batch size."""
         if self.judge is None:
             return None
-        step = self.batch_size or len(pairs)
-        logits = []
-        for start in range(0, len(pairs), step):
-            part = slice(start, start + step)
-            mixed = placement[part].blend(pairs.images[pairs.source[part]], pairs.images[pairs.target[part]])
-            logits.append(self.judge.logits(mixed))
-        return torch.cat(logits).softmax(dim=1)
+        return torch.cat([self.judge.logits(mixed(part)) for part in self._passes(count)]).softmax(dim=1)
+
+    def _passes(self, count: int) -> list[slice]:
+        step = self.batch_size or count
+        return [slice(start, start + step) for start in range(0, count, step)]
 
 
 @dataclass(frozen=True)
@@ -290,6 +337,10 @@ class _Group:
     density: Tensor
     signals: Signals
 
+    def gaze(self, placement: Placement) -> tuple[Tensor, Tensor, Tensor]:
+        """lam_gaze and the visible gaze of source and target, (b,) float64 each."""
+        return lam_gaze(placement, self.density[self.pairs.source], self.density[self.pairs.target])
+
     def draw(self, mixer: Mixer[D], seed: int) -> D:
         ids = self.ids if mixer.scope == "pair" else [self.number]
         return mixer.draw(PairRng(seed, type(mixer).name, ids), self.pairs.size).to(self.pairs.images.device)
@@ -298,6 +349,14 @@ class _Group:
         """Its first pairs with their signals."""
         pairs = replace(self.pairs, source=self.pairs.source[:count], target=self.pairs.target[:count])
         return pairs, self.signals.of(pairs.source, pairs.target)
+
+
+def _mixed(placement: Placement, pairs: PairBatch, part: slice) -> Tensor:
+    return placement[part].blend_pairs(replace(pairs, source=pairs.source[part], target=pairs.target[part]))
+
+
+def _composed(placement: GroupPlacement, pairs: PairBatch, part: slice) -> Tensor:
+    return GroupPlacement(placement.weights[part]).blend(pairs.images)
 
 
 class _Clock:

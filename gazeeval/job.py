@@ -25,7 +25,8 @@ from gazeeval.mixers.base import AnyMixer, Mixer, canonical_name, parse_method
 from gazeeval.models.device import resolve_device
 from gazeeval.models.model import Model, load_model
 from gazeeval.pairing import SaliencyDistances
-from gazeeval.signals.base import Saliency
+from gazeeval.signals.base import ClassMap, Saliency
+from gazeeval.signals.gradients import class_map_note
 from gazeeval.version import __version__
 
 _SIDE, _CROP = 224, 0.875
@@ -234,12 +235,15 @@ def _sigma(text: str | None, dataset: Dataset) -> Sigma:
 def _model_warnings(engine: Engine) -> list[str]:
     if engine.model is None:
         return ["no model: the accuracy columns stay empty (pass --model CKPT)"]
+    notes = list(engine.model.notes)
+    if any(ClassMap() in mixer.needs() for mixer in engine.methods.values()):
+        notes.append(class_map_note(engine.model))
     if engine.judge is None:
-        return [
+        notes.append(
             f"the model has {engine.model.num_classes} classes and the data set {len(engine.dataset.class_names)}: "
             "the accuracy columns stay empty"
-        ]
-    return []
+        )
+    return notes
 
 
 def _plan_warnings(plan: PairPlan) -> list[str]:

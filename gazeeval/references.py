@@ -75,20 +75,8 @@ class References:
     def viewer(self, group: GroupGaze) -> Prediction:
         """lam_gaze from one viewer against lam_gaze from the others, the mean over viewers (card ``statistics``, 5)."""
         maps = self._gaze.viewer_maps(group.rows, self._geometry, self._recipe, self._device)
-        seen_source, seen_target = group.placement.visibility()
-        pairs = group.pairs
-        sums = [
-            torch.stack(
-                (
-                    _mass(seen_source * one[pairs.source]),
-                    _mass(one[pairs.source]),
-                    _mass(seen_target * one[pairs.target]),
-                    _mass(one[pairs.target]),
-                )
-            )
-            for one in maps
-        ]
-        each = torch.stack(sums)  # (viewers, 4, b): visible and whole mass of source and target
+        seen = group.placement.visibility()
+        each = torch.stack([_masses(one, group.pairs, *seen) for one in maps])
         alone, rest = _share(each), _share(each.sum(dim=0, keepdim=True) - each)
         both = alone.isfinite() & rest.isfinite()
         alone, rest = torch.where(both, alone, torch.nan), torch.where(both, rest, torch.nan)
@@ -109,6 +97,13 @@ class References:
             images = self._with_gaze[start : start + _CHUNK]
             total += self._gaze.density(images, self._geometry, self._recipe, self._device).sum(0, dtype=torch.float64)
         return total
+
+
+def _masses(maps: Tensor, pairs: PairBatch, seen_source: Tensor, seen_target: Tensor) -> Tensor:
+    """(4, b) float64: visible and whole mass of the source, then of the target, of ``maps`` (n, h, w)."""
+    whole, source, target = _mass(maps), pairs.source, pairs.target
+    visible_source, visible_target = _mass(seen_source * maps[source]), _mass(seen_target * maps[target])
+    return torch.stack((visible_source, whole[source], visible_target, whole[target]))
 
 
 def _share(each: Tensor) -> Tensor:

@@ -14,7 +14,6 @@ from torch import Tensor
 
 from gazeeval.data.dataset import Dataset
 from gazeeval.metrics.base import Metric, MixedBatch
-from gazeeval.metrics.inconsistency import lam_gaze
 from gazeeval.types import Labels, PairBatch, Placement
 
 _EDGES = ("x0", "y0", "x1", "y1")
@@ -31,6 +30,12 @@ class Outcome:
     """What one method made of a group's pairs.
 
     Attributes:
+        labels: what the method trains with.
+        gaze: lam_gaze, and how much of the gaze of source and target is visible, (b,) float64 each; NaN where there is
+            no mixed image.
+        placement: of two images; None where features or more than two images are mixed.
+        pairs: the images that the rows are about, where they are not the run's pair (partners of its own).
+        n_images: (b,) how many images are in a mix.
         lam_draw: (b,) float64, share of the source as first drawn, or None.
         probabilities: (b, classes) float32 on the mixed image, or None.
         scores: columns that replace what the metrics give (a reference that is scored in its own way).
@@ -39,8 +44,11 @@ class Outcome:
         label_from: which class the maps are about, where they are about one: the data set's or the predicted one.
     """
 
-    placement: Placement
     labels: Labels
+    gaze: tuple[Tensor, Tensor, Tensor]
+    placement: Placement | None = None
+    pairs: PairBatch | None = None
+    n_images: Tensor | None = None
     lam_draw: Tensor | None = None
     probabilities: Tensor | None = None
     scores: Mapping[str, Tensor] | None = None
@@ -69,16 +77,14 @@ def pair_columns(
     )
 
 
-def result_columns(
-    pairs: PairBatch, density: Tensor, outcome: Outcome, metrics: Sequence[Metric], top: int
-) -> pd.DataFrame:
+def result_columns(pairs: PairBatch, outcome: Outcome, metrics: Sequence[Metric], top: int) -> pd.DataFrame:
     """Everything that was computed, carried to the host in one copy; ``top`` best classes are named."""
     placement, labels = outcome.placement, outcome.labels
-    share, S, T = lam_gaze(placement, density[pairs.source], density[pairs.target])
+    share, S, T = outcome.gaze
     batch = MixedBatch(labels.lam, share, pairs.source_labels, pairs.target_labels, outcome.probabilities)
     height, width = pairs.size
-    columns = _box_columns(placement)
-    columns |= {"mask_share": placement.mask_share(), "lam": labels.lam, "lam_gaze": share}
+    columns = _box_columns(placement) if placement else {}
+    columns |= {"lam": labels.lam, "lam_gaze": share, "n_images": _or(outcome.n_images, pairs, 2)}
     columns |= {"gaze_kept_source": S, "gaze_kept_target": T}
     if outcome.lam_draw is not None:
         columns["lam_draw"] = outcome.lam_draw.expand(len(pairs))
@@ -89,10 +95,11 @@ def result_columns(
             columns |= metric.compute(batch)
     columns |= outcome.scores or {}
     columns |= {f"x_{name}": value for name, value in labels.extra.items()}
-    columns |= {"_flat": _flag(outcome.flat, pairs), "_nonfinite": _flag(outcome.nonfinite, pairs)}
+    columns |= {"_flat": _or(outcome.flat, pairs, 0), "_nonfinite": _or(outcome.nonfinite, pairs, 0)}
     values = torch.stack([column.double() for column in columns.values()], dim=1).cpu().numpy()
     frame = pd.DataFrame(values, columns=list(columns))
-    stated = {"mask_kind": placement.kind, "n_images": 2, "label_from": outcome.label_from}
+    kind = placement.kind if placement else "patches" if outcome.pairs else "none"
+    stated = {"mask_kind": kind, "label_from": outcome.label_from}
     return frame.assign(height=height, width=width, **stated)
 
 
@@ -113,7 +120,7 @@ def with_status(frame: pd.DataFrame, applicable: bool, scored: Sequence[str]) ->
 
 
 def _box_columns(placement: Placement) -> dict[str, Tensor]:
-    columns: dict[str, Tensor] = {}
+    columns = {"mask_share": placement.mask_share()}
     for prefix, box in (("box", placement.target_box), ("src", placement.source_box)):
         if box is not None:
             columns |= {f"{prefix}_{edge}": box[:, i] for i, edge in enumerate(_EDGES)}
@@ -129,5 +136,5 @@ def _predictions(batch: MixedBatch, probabilities: Tensor, top: int) -> dict[str
     }
 
 
-def _flag(flag: Tensor | None, pairs: PairBatch) -> Tensor:
-    return torch.zeros_like(pairs.source) if flag is None else flag
+def _or(column: Tensor | None, pairs: PairBatch, value: int) -> Tensor:
+    return torch.full_like(pairs.source, value) if column is None else column

@@ -38,9 +38,10 @@ def check_mixer(
     if not dataclasses.is_dataclass(mixer) or pickle.loads(pickle.dumps(mixer)) != mixer:
         raise MixerError("contract: a mixer must be a frozen dataclass, equal by its fields.")
     for seed, size in enumerate(sizes):
-        pairs, signals = example_pairs(mixer, size, seed, device, model)
+        network = model or (_network(device) if mixer.needs_model else None)
+        pairs, signals = example_pairs(mixer, size, seed, device, network)
         state = str(np.random.get_state())
-        check_pairs(mixer, pairs, signals, seed)
+        check_pairs(mixer, pairs, signals, seed, network)
         if state != str(np.random.get_state()):
             raise MixerError("contract: it draws from numpy's global generator; draw from rng only.")
 
@@ -58,9 +59,12 @@ def example_pairs(
     images = torch.nn.functional.interpolate(coarse, size=size, mode="bicubic").clamp(0, 1).to(device)
     source, target = torch.tensor([[0, 1, 2, 3, 4, 0], [1, 2, 3, 4, 0, 3]], device=device)
     pairs = PairBatch(images, torch.arange(5, device=device), source, target)
-    if model is None and any(request.needs_model for request in mixer.needs()):
-        model = load_model("test_resnet", pretrained=False, device=device)
-    return pairs, Signals(_answers(mixer, pairs, model), source, target)
+    network = model or (_network(device) if mixer.needs_model else None)
+    return pairs, Signals(_answers(mixer, pairs, network), source, target)
+
+
+def _network(device: str) -> Model:
+    return load_model("test_resnet", pretrained=False, device=device)
 
 
 def _answers(mixer: AnyMixer, pairs: PairBatch, model: Model | None) -> dict[Signal, Tensor]:

@@ -16,6 +16,8 @@ from torch import Tensor
 
 MaskKind = Literal["box", "patches", "binary", "soft", "none"]
 
+_CHUNK = 16
+
 
 @dataclass(frozen=True)
 class PairBatch:
@@ -111,9 +113,9 @@ class Placement:
         rows = torch.arange(h, device=target_box.device)
         cols = torch.arange(w, device=target_box.device)
         x0, y0, x1, y1 = target_box.unsqueeze(-1).unbind(1)
-        inside_y = (rows >= y0) & (rows < y1)
-        inside_x = (cols >= x0) & (cols < x1)
-        mask = (inside_y.unsqueeze(2) & inside_x.unsqueeze(1)).float()
+        inside_y = ((rows >= y0) & (rows < y1)).float()
+        inside_x = ((cols >= x0) & (cols < x1)).float()
+        mask = inside_y.unsqueeze(2) * inside_x.unsqueeze(1)
         if source_box is None:
             return cls(mask, "box", target_box, target_box)
         read_cols = _content_coordinate(cols, target_box[:, 0::2], source_box[:, 0::2], align_corners)
@@ -135,15 +137,30 @@ class Placement:
 
     def mask_share(self) -> Tensor:
         """(b,) float64: mean of the mask, the source's share of the pixels; exact for binary masks."""
-        return self.mask.double().mean(dim=(1, 2))
+        h, w = self.size
+        return self.mask.sum(dim=2).sum(dim=1, dtype=torch.float64) / (h * w)
 
-    def blend(self, source: Tensor, target: Tensor) -> Tensor:
+    def blend(self, source: Tensor, target: Tensor, out: Tensor | None = None) -> Tensor:
         """The mixed images (b, c, h, w) from ``source`` and ``target`` of the same shape. Inputs stay untouched.
 
-        Where the mask is exactly 0 or 1 the pixel is copied bit for bit.
+        Where the mask is exactly 0 or 1 the pixel is copied bit for bit. ``out`` takes the result in place of a new
+        tensor; it may be ``target``.
         """
         mask = self.mask.unsqueeze(1).to(source.dtype)
-        return torch.lerp(self._moved_target(target), self._moved_source(source), mask)
+        return torch.lerp(self._moved_target(target), self._moved_source(source), mask, out=out)
+
+    def blend_pairs(self, pairs: PairBatch) -> Tensor:
+        """`blend` of the source and target images of ``pairs``, (b, 3, h, w).
+
+        On the CPU a few pairs at a time: a new tensor of all images costs more than to mix them, as every page of it
+        has to be mapped first. So the only one is the result.
+        """
+        mixed = pairs.target_images
+        step = _CHUNK if mixed.device.type == "cpu" else max(len(self), 1)
+        for start in range(0, len(self), step):
+            part = slice(start, start + step)
+            self[part].blend(pairs.images[pairs.source[part]], mixed[part], out=mixed[part])
+        return mixed
 
     def visibility(self) -> tuple[Tensor, Tensor]:
         """V_s, V_t (b, h, w) in [0, 1]: how much of each image's OWN pixel shows in the mixed image.
@@ -163,6 +180,9 @@ class Placement:
             return _gather_pixels(source, self.source_index)
         if self.source_rows is None or self.source_cols is None:
             return source
+        rows, cols = self.source_rows.long(), self.source_cols.long()
+        if bool((rows == self.source_rows).all() & (cols == self.source_cols).all()):
+            return _gather_pixels(source, rows.unsqueeze(2) * source.shape[3] + cols.unsqueeze(1))
         return _read_axis(_read_axis(source, self.source_rows, 2), self.source_cols, 3)
 
     def _moved_target(self, target: Tensor) -> Tensor:
@@ -171,17 +191,37 @@ class Placement:
 
 @dataclass(frozen=True)
 class GroupPlacement:
-    """Mixes of the ``g`` images of one group (Co-Mixup): ``weights`` (b, g, h, w), the share of each image at each
-    pixel of each mixed image. All images stay in place."""
+    """Mixes of any number of the ``g`` images of one group (Co-Mixup). All images stay in place.
+
+    ``weights`` (b, g, rows, cols) is the share of each image in each cell of each mixed image; cells are equal blocks
+    of pixels, down to single ones.
+    """
 
     weights: Tensor
 
     def __len__(self) -> int:
         return len(self.weights)
 
+    def shares(self) -> Tensor:
+        """(b, g) float64: the label share of each image, the mean of its weight."""
+        return self.weights.double().mean(dim=(2, 3))
+
     def blend(self, images: Tensor) -> Tensor:
         """The mixed images (b, c, h, w) from the group's ``images`` (g, c, h, w)."""
-        return torch.einsum("bghw,gchw->bchw", self.weights.to(images.dtype), images)
+        blocks = self._blocks(images)
+        mixed = torch.einsum("bgrs,gcrysx->bcrysx", self.weights.to(images.dtype), blocks)
+        return mixed.reshape(len(self), *images.shape[1:])
+
+    def visible_gaze(self, density: Tensor) -> Tensor:
+        """(b, g) float64: how much of each image's gaze is visible, from the group's densities (g, h, w)."""
+        mass = self._blocks(density.unsqueeze(1)).sum(dim=(1, 3, 5), dtype=torch.float64)
+        return torch.einsum("bgrs,grs->bg", self.weights.double(), mass)
+
+    def _blocks(self, images: Tensor) -> Tensor:
+        """(g, c, rows, h / rows, cols, w / cols)"""
+        g, c, h, w = images.shape
+        rows, cols = self.weights.shape[2:]
+        return images.reshape(g, c, rows, h // rows, cols, w // cols)
 
 
 @dataclass(frozen=True)
@@ -260,7 +300,7 @@ def _gather_pixels(images: Tensor, index: Tensor) -> Tensor:
     """Pixels of ``images`` (b, c, h, w) at flat ``index`` (b, h, w); black where the index is -1."""
     flat = index.flatten(1).unsqueeze(1)
     picked = images.flatten(2).gather(2, flat.clamp(min=0).expand(-1, images.shape[1], -1))
-    return torch.where(flat >= 0, picked, picked.new_zeros(())).view_as(images)
+    return picked.masked_fill_(flat < 0, 0).view_as(images)
 
 
 def _best_view(shown: Tensor, index: Tensor | None) -> Tensor:

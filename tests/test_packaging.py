@@ -19,7 +19,11 @@ def test_a_wheel_built_from_the_sdist_runs_the_demo_elsewhere(tmp_path: Path) ->
     subprocess.run(build, check=True, capture_output=True)  # an sdist, and the wheel from it
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    for wanted in ("gazeeval/cli/run.py", "gazeeval/data_specs/cub-gha.yaml", "gazeeval/data_specs/demo/cnn.safetensors"):
+    for wanted in (
+        "gazeeval/cli/run.py",
+        "gazeeval/data_specs/cub-gha.yaml",
+        "gazeeval/data_specs/demo/cnn.safetensors",
+    ):
         assert wanted in names
     assert not [name for name in names if name.startswith(("tests", "cli/", "data_specs/"))]
 

@@ -29,13 +29,13 @@ def lam_gaze(placement: Placement, source_density: Tensor, target_density: Tenso
     seen_source, seen_target = placement.visibility()
     S = _mass(seen_source * source_density)
     T = _mass(seen_target * target_density)
-    known = (_mass(source_density) > 0) & (_mass(target_density) > 0)
+    known = (source_density.amax(dim=(1, 2)) > 0) & (target_density.amax(dim=(1, 2)) > 0)
     return torch.where(known, S / (S + T), torch.nan), S, T
 
 
 def gaze_shares(placement: GroupPlacement, density: Tensor) -> Tensor:
     """(b, g) float64: the share of the visible gaze that comes from each of the g images, ``density`` (g, h, w)."""
-    seen = torch.einsum("bghw,ghw->bg", placement.weights.double(), density.double())
+    seen = placement.visible_gaze(density)
     return seen / seen.sum(dim=1, keepdim=True)
 
 

@@ -25,9 +25,10 @@ from torch import Tensor
 
 from gazeeval.data.random import PairRng
 from gazeeval.errors import PluginError, UsageError, did_you_mean
+from gazeeval.models.model import Model
 from gazeeval.registry import Registry
 from gazeeval.signals.base import Signal, Signals
-from gazeeval.types import Labels, PairBatch, Placement
+from gazeeval.types import GroupPlacement, Labels, PairBatch, Placement
 
 Scope = Literal["pair", "group"]
 
@@ -43,6 +44,10 @@ class Draws:
     def to(self, device: torch.device) -> Self:
         """The same numbers on a device."""
         return dataclasses.replace(self, **{name: value.to(device) for name, value in vars(self).items()})
+
+    def __getitem__(self, rows: slice) -> Self:
+        """The draws of some of the pairs."""
+        return dataclasses.replace(self, **{name: value[rows] for name, value in vars(self).items()})
 
 
 D = TypeVar("D", bound=Draws)
@@ -71,6 +76,11 @@ class Mixer(Generic[D]):
     def scope(self) -> Scope:
         return "pair"
 
+    @property
+    def needs_model(self) -> bool:
+        """Whether it works with a network only."""
+        return any(request.needs_model for request in self.needs() | self.needs_mixed())
+
     def needs(self) -> frozenset[Signal]:
         """Signals of the unmixed images that `place` and `weigh` read."""
         return frozenset()
@@ -92,6 +102,39 @@ class Mixer(Generic[D]):
     ) -> Labels:
         """The label that the method trains with. Default: the source's share of the pixels."""
         return Labels(placement.mask_share())
+
+
+class FeatureMixer(Mixer[D]):
+    """Mixes inside the network. No mixed image exists, so only the accuracy columns are measured, never the gaze."""
+
+    scores_gaze: ClassVar[bool] = False
+
+    @property
+    def needs_model(self) -> bool:
+        return True
+
+    def share(self, draws: D) -> Tensor:
+        """(b,) float64, share of the source label."""
+        raise NotImplementedError
+
+    def logits(self, model: Model, source: Tensor, target: Tensor, draws: D) -> Tensor:
+        """(b, classes) of the mixed features of ``source`` and ``target`` (b, 3, h, w) in [0, 1]. Deterministic."""
+        raise NotImplementedError
+
+
+class GroupMixer(Mixer[D]):
+    """Makes every mixed image from any number of the group's images (Co-Mixup), with partners of its own choice."""
+
+    @property
+    def scope(self) -> Scope:
+        return "group"
+
+    def compose(self, pairs: PairBatch, signals: Signals, draws: D) -> GroupPlacement:
+        """One mix per pair slot (b) over the group's images (n), what of each shows where. Deterministic.
+
+        The label share of an image is the mean of its weight.
+        """
+        raise NotImplementedError
 
 
 AnyMixer = Mixer[Any]
