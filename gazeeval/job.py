@@ -44,7 +44,7 @@ class Job:
     engine: Engine
     plan: PairPlan
 
-    @property
+    @cached_property
     def warnings(self) -> list[str]:
         """What a reader of the numbers must know, one sentence each."""
         engine = self.engine
