@@ -95,8 +95,8 @@ class RunConfig(BaseModel):
     pair_file: Path | None = Field(None, description="CSV with source_id,target_id in place of drawn pairs")
     pairing: Literal["matching", "cycle", "greedy", "optimal"] = Field(
         "matching",
-        description="in a round, an image is in one pair; or once source and once target: anyhow, or so that salient "
-        "regions are far apart (greedy: GuidedMixup's one cycle, optimal: largest sum, mostly mutual pairs)",
+        description="in a round, an image is in one pair (matching) or once source and once target (cycle; greedy and "
+        "optimal with salient regions far apart: GuidedMixup's one cycle, and the largest sum, mostly mutual pairs)",
     )
     pairing_saliency: Literal["spectral_residual", "fine_grained"] = Field(
         "spectral_residual", description="what is salient, for greedy and optimal pairing"
