@@ -32,6 +32,7 @@ from gazeeval.metrics.inconsistency import gaze_shares, group_inconsistency, lam
 from gazeeval.mixers.base import AnyMixer, D, FeatureMixer, GroupMixer, Mixer
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
 from gazeeval.models.model import Model
+from gazeeval.pairing import own_sources
 from gazeeval.references import GroupGaze, References
 from gazeeval.rows import Outcome, pair_columns, result_columns, with_status
 from gazeeval.signals.answer import SignalCache, signal_cache
@@ -64,14 +65,13 @@ class GroupMixes:
         ids: (b,) numbers of the pairs in the plan.
         rows: (n,) the distinct images, rows of the data set.
         density: (n, h, w) gaze of the distinct images, mass 1, or all zero without gaze.
-        mixes: method -> the mixed images with label, placement and ``lam_gaze``.
+        mixes: method -> the pairs, and their mixed images with label, placement and ``lam_gaze``.
     """
 
     ids: NDArray[np.int64]
     rows: NDArray[np.int64]
-    pairs: PairBatch
     density: Tensor
-    mixes: Mapping[str, Mix]
+    mixes: Mapping[str, tuple[PairBatch, Mix]]
 
 
 @dataclass(frozen=True)
@@ -168,14 +168,15 @@ class Engine:
                     if not isinstance(mixer, FeatureMixer | GroupMixer)
                 }
                 mixes = {name: self._mix(name, mixer, group) for name, mixer in pairwise.items()}
-                yield GroupMixes(group.ids, group.rows, group.pairs, group.density, mixes)
+                yield GroupMixes(group.ids, group.rows, group.density, mixes)
 
-    def _mix(self, name: str, mixer: AnyMixer, group: _Group) -> Mix:
+    def _mix(self, name: str, mixer: AnyMixer, group: _Group) -> tuple[PairBatch, Mix]:
         with _named(name, group):
-            outcome, pairs = self._outcome(mixer, group), group.pairs
+            outcome = self._outcome(mixer, group)
+            pairs = outcome.pairs or group.pairs
             assert outcome.placement is not None  # feature and group mixers are left out
             mixed = outcome.placement.blend(pairs.source_images, pairs.target_images)
-            return Mix(mixed, outcome.labels.lam, outcome.placement, outcome.labels.extra, outcome.gaze[0])
+            return pairs, Mix(mixed, outcome.labels.lam, outcome.placement, outcome.labels.extra, outcome.gaze[0])
 
     def _read(self, plan: PairPlan, slices: Sequence[slice]) -> Iterator[LoadedImages]:
         """The images of one group after the other."""
@@ -240,6 +241,8 @@ class Engine:
         return _Group(int(plan.group[ids[0]]), ids, images.rows, pairs, density, signals)
 
     def _outcome(self, mixer: AnyMixer, group: _Group) -> Outcome:
+        if mixer.pairing != "run":
+            group = group.with_sources(own_sources(mixer.pairing_maps(group.signals), group.pairs))
         signals = group.signals.of(group.pairs.source, group.pairs.target)
         draws = group.draw(mixer, self.seed)
         if isinstance(mixer, FeatureMixer):
@@ -251,7 +254,11 @@ class Engine:
             labels = mixer.weigh(group.pairs, placement, signals, draws, None)
             mixed = partial(_mixed, placement, group.pairs)
             outcome = Outcome(
-                labels, group.gaze(placement), placement, probabilities=self._judged(mixed, len(placement))
+                labels,
+                group.gaze(placement),
+                placement,
+                pairs=None if mixer.pairing == "run" else group.pairs,
+                probabilities=self._judged(mixed, len(placement)),
             )
         flat, nonfinite = signals.degenerate()
         by_class = any(request.needs_label for request in mixer.needs())
@@ -344,6 +351,10 @@ class _Group:
     def draw(self, mixer: Mixer[D], seed: int) -> D:
         ids = self.ids if mixer.scope == "pair" else [self.number]
         return mixer.draw(PairRng(seed, type(mixer).name, ids), self.pairs.size).to(self.pairs.images.device)
+
+    def with_sources(self, source: Tensor) -> _Group:
+        """Other pairs (b,) of the same images, with the same targets."""
+        return replace(self, pairs=replace(self.pairs, source=source))
 
     def first(self, count: int) -> tuple[PairBatch, Signals]:
         """Its first pairs with their signals."""

@@ -49,7 +49,7 @@ class Job:
         """What a reader of the numbers must know, one sentence each."""
         engine = self.engine
         demo = [_DEMO] if engine.dataset.source == "demo" else []
-        return [*demo, *engine.dataset.notes, *_model_warnings(engine), *_plan_warnings(self.plan)]
+        return [*demo, *engine.dataset.notes, *_model_warnings(engine), *_plan_warnings(self.plan, engine)]
 
     def header(self) -> str:
         """One line: what is measured on what."""
@@ -246,8 +246,10 @@ def _model_warnings(engine: Engine) -> list[str]:
     return notes
 
 
-def _plan_warnings(plan: PairPlan) -> list[str]:
-    if not plan.unpaired:
-        return []
-    where = "" if plan.rounds == 1 else f", summed over {plan.rounds} rounds of pairs"
-    return [f"images without a partner in their group: {plan.unpaired}{where}"]
+def _plan_warnings(plan: PairPlan, engine: Engine) -> list[str]:
+    own = [name for name, mixer in engine.methods.items() if mixer.has_own_pairs]
+    notes = [f"method {name} has pairs of its own: compare it with the others unpaired" for name in own]
+    if plan.unpaired:
+        where = "" if plan.rounds == 1 else f", summed over {plan.rounds} rounds of pairs"
+        notes.append(f"images without a partner in their group: {plan.unpaired}{where}")
+    return notes

@@ -78,7 +78,8 @@ def _method(mixer: AnyMixer) -> dict[str, Any]:
     parameters = {
         name: value if isinstance(value, bool | int | float) else str(value) for name, value in values.items()
     }
-    return {"class": f"{cls.__module__}.{cls.__qualname__}", "parameters": parameters, **own_code(mixer)}
+    origin = {"class": f"{cls.__module__}.{cls.__qualname__}", "pairs": "own" if mixer.has_own_pairs else "run"}
+    return {**origin, "parameters": parameters, **own_code(mixer)}
 
 
 def _device(device: torch.device) -> str:

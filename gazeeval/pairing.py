@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn.functional import adaptive_avg_pool2d
 
 from gazeeval.cache import ByteCache
-from gazeeval.data.cover import Distance, map_distances
+from gazeeval.data.cover import Distance, greedy_cycle, map_distances
 from gazeeval.data.loader import ImageLoader
 from gazeeval.mixers.guidedmixup import sum_to_one
 from gazeeval.models.preprocessing import imagenet_normalised
@@ -17,6 +17,7 @@ from gazeeval.signals.answer import SignalCache, answer
 from gazeeval.signals.base import Saliency
 from gazeeval.signals.fine_grained import one_thread
 from gazeeval.signals.guided_residual import guided_blur
+from gazeeval.types import PairBatch
 
 GRID = 32
 """Cells to a side at which maps are compared.
@@ -82,6 +83,21 @@ class SaliencyDistances:
         for row, grid in found.items():
             self._grids.put(row, grid.copy())  # a view would keep the whole group's grids alive
         return found
+
+
+def own_sources(maps: Tensor, pairs: PairBatch) -> Tensor:
+    """(b,) int64: the partner that the greedy cycle through a batch's images gives each pair's target.
+
+    Args:
+        maps: (n, h, w) of mass 1, one for each image.
+
+    If the two labels of every pair differ, those of the partners do. A target that is left over keeps its source.
+    """
+    differ = bool((pairs.source_labels != pairs.target_labels).all())
+    labels = pairs.labels.cpu().numpy() if differ else None
+    partner = torch.from_numpy(greedy_cycle(map_distances(maps.cpu().numpy()), labels))
+    own = partner.to(pairs.target.device)[pairs.target]
+    return torch.where(own >= 0, own, pairs.source)
 
 
 def salient_mass(saliency: Tensor) -> Tensor:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from numpy.typing import NDArray
@@ -21,11 +23,17 @@ from gazeeval.data.geometry import Geometry
 from gazeeval.data.loader import ImageLoader
 from gazeeval.errors import ImageError
 from gazeeval.job import prepare
-from gazeeval.pairing import GRID, SaliencyDistances, salient_mass
+from gazeeval.mixers.guidedmixup import sum_to_one
+from gazeeval.models.preprocessing import imagenet_normalised
+from gazeeval.pairing import GRID, SaliencyDistances, own_sources, salient_mass
 from gazeeval.report.files import Results
+from gazeeval.report.pictures import pair_pictures
+from gazeeval.signals.answer import answer
 from gazeeval.signals.base import Saliency
 from gazeeval.signals.fine_grained import fine_grained
+from gazeeval.signals.guided_residual import guided_blur
 from gazeeval.signals.spectral_residual import spectral_residual
+from gazeeval.types import PairBatch
 
 COUNT = 30
 SMALL = [  # not put on a coarser grid; where all maps are equal, rounding would decide
@@ -70,7 +78,7 @@ def options(**given: Any) -> dict[str, Any]:
     return {**fixed, "references": False, "workers": 0, **given}
 
 
-def run(method: str = "cutmix", **given: Any) -> Results:
+def run(method: str | list[str] = "cutmix", **given: Any) -> Results:
     return ge.evaluate(method, **options(**given))
 
 
@@ -230,3 +238,56 @@ def test_maps_of_no_use_count_as_uniform(value: float) -> None:
     np.testing.assert_allclose(mass.sum(dim=(1, 2)), 1)
     np.testing.assert_allclose(mass[1], 1 / GRID**2)
     assert np.isfinite(map_distances(mass.numpy(), "cosine")).all()
+
+
+# A method with pairs of its own
+
+OWN = "guidedmixup-sr:pairing=greedy"
+
+
+@pytest.mark.parametrize("pairing", ["matching", "cycle"])
+def test_own_pairs_keep_the_targets_and_are_those_of_greedy_pairing(pairing: str) -> None:
+    both = run(["cutmix", OWN], pairing=pairing, group_size=COUNT).pairs
+    plain, own = (both[both["method"] == name].reset_index(drop=True) for name in ("cutmix", OWN))
+    same = ["pair_id", "group_id", "target_id", "target_label", "n_fix_target"]
+    pd.testing.assert_frame_equal(own[same], plain[same])
+    maps = Saliency("guided_residual")
+    pixels = np.stack([np.asarray(blobs().read_image(row)) for row in range(COUNT)])
+    images = torch.from_numpy(pixels).permute(0, 3, 1, 2) / 255
+    answers = answer([maps], images, normalise=imagenet_normalised)
+    mass = sum_to_one(guided_blur(answers[maps])).numpy()
+    partner = greedy_cycle(map_distances(mass), np.arange(COUNT) % 5)
+    source, target = (own[column].astype(int).to_numpy() for column in ("source_id", "target_id"))
+    np.testing.assert_array_equal(source, partner[target])
+    np.testing.assert_array_equal(own["source_label"], source % 5)
+
+
+def test_own_pairs_are_mixed_as_the_same_pairs_of_a_run(tmp_path: Path) -> None:
+    """The pairs that it found, given to the method as the run's."""
+    own = run(OWN, pairing="matching").pairs
+    own[["source_id", "target_id"]].to_csv(tmp_path / "pairs.csv", index=False)
+    again = run("guidedmixup-sr", pair_file=tmp_path / "pairs.csv", group_size=COUNT).pairs
+    numbers = ["lam", "lam_gaze", "delta", "mask_share", "source_label", "n_fix_source"]
+    pd.testing.assert_frame_equal(own[numbers], again[numbers], rtol=0, atol=1e-6)
+
+
+def test_own_pairs_are_marked_as_such() -> None:
+    manifest = run(["cutmix", OWN]).manifest
+    assert [method["pairs"] for method in manifest["methods"].values()] == ["run", "own"]
+    assert f"method {OWN} has pairs of its own: compare it with the others unpaired" in manifest["warnings"]
+
+
+def test_pictures_show_own_pairs() -> None:
+    job = prepare(RunConfig.of(options(method=["cutmix", OWN], pairing="matching", group_size=COUNT)))
+    rows = next(job.engine.run(job.plan)).rows[OWN]
+    for pair, pictures in pair_pictures(job.engine, job.plan, np.arange(4)):
+        source = int(rows["source_id"][rows["pair_id"] == pair].item())
+        np.testing.assert_array_equal(pictures[1].source.image, np.asarray(blobs().read_image(source)))
+
+
+def test_a_target_that_is_left_over_keeps_its_source() -> None:
+    labels = torch.tensor([0, 0, 0, 1])
+    pairs = PairBatch(torch.zeros(4, 3, 8, 8), labels, torch.tensor([3, 3, 0]), torch.tensor([0, 1, 3]))
+    own = own_sources(torch.rand(4, 8, 8), pairs)
+    assert own[:2].tolist() == [3, 3]
+    assert own[2] in (0, 1, 2)

@@ -81,6 +81,21 @@ class Mixer(Generic[D]):
         """Whether it works with a network only."""
         return any(request.needs_model for request in self.needs() | self.needs_mixed())
 
+    @property
+    def pairing(self) -> Literal["run", "greedy"]:
+        """``greedy`` for a method that pairs the images of a group itself, those far apart in `pairing_maps`: then its
+        pairs keep their targets, but have other sources than the run's."""
+        return "run"
+
+    @property
+    def has_own_pairs(self) -> bool:
+        """Whether its rows are about other pairs than those of the run, to be compared unpaired."""
+        return self.pairing != "run"
+
+    def pairing_maps(self, signals: Signals) -> Tensor:
+        """(n, h, w) of mass 1, a map for each image. Asked of methods whose `pairing` is ``greedy``."""
+        raise NotImplementedError
+
     def needs(self) -> frozenset[Signal]:
         """Signals of the unmixed images that `place` and `weigh` read."""
         return frozenset()
@@ -128,6 +143,10 @@ class GroupMixer(Mixer[D]):
     @property
     def scope(self) -> Scope:
         return "group"
+
+    @property
+    def has_own_pairs(self) -> bool:
+        return True
 
     def compose(self, pairs: PairBatch, signals: Signals, draws: D) -> GroupPlacement:
         """One mix per pair slot (b) over the group's images (n), what of each shows where. Deterministic.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -29,15 +30,19 @@ class GuidedMixupSR(Mixer[Draws]):
     came the source, here the target; the method treats both alike.
 
     Options: ``blur_passes``. The released code blurs twice, inside its detector and again before the sum is taken; 1 is
-    the single blur that the paper describes, the detector's. Above 128 px that is a blur at 128 x 128.
+    the single blur that the paper describes, the detector's. Above 128 px that is a blur at 128 x 128. ``pairing``: the
+    run's pairs, those of every other method; or ``greedy``, the method's own as published: the images of a group in one
+    cycle along which maps are far apart.
 
-    Deviations: pairs are the run's, those of every other method; the released CIFAR code asks for the greedy pairing of
-    the paper, but gets random pairs. All pairs are mixed, where training leaves some batches unmixed (``mix_prob``). Of
-    our own: a map without mass counts as uniform, and where both are 0 the mask is 1/2; the code divides 0 by 0.
-    Images higher than 128 px are made smaller with antialiasing, as the code does under torchvision 0.17 and later.
+    Deviations: the run's pairs are the default; the released CIFAR code asks for the greedy pairing of the paper, but
+    gets random pairs. Our cycle joins images of different labels, where the run's pairs do. All pairs are mixed, where
+    training leaves some batches unmixed (``mix_prob``). Of our own: a map without mass counts as uniform, and where
+    both are 0 the mask is 1/2; the code divides 0 by 0. Images higher than 128 px are made smaller with antialiasing,
+    as the code does under torchvision 0.17 and later.
     """
 
     blur_passes: int = 2
+    pairing: Literal["run", "greedy"] = "run"
 
     def __post_init__(self) -> None:
         if self.blur_passes not in (1, 2):
@@ -46,14 +51,17 @@ class GuidedMixupSR(Mixer[Draws]):
     def needs(self) -> frozenset[Signal]:
         return frozenset({_RESIDUAL})
 
+    def pairing_maps(self, signals: Signals) -> Tensor:
+        return sum_to_one(self._blurred(signals.images(_RESIDUAL)))
+
     def draw(self, rng: PairRng, size: tuple[int, int]) -> Draws:
         return Draws()
 
     def place(self, pairs: PairBatch, signals: Signals, draws: Draws) -> Placement:
-        source, target = signals.source(_RESIDUAL), signals.target(_RESIDUAL)
-        if self.blur_passes == 2:  # the detector has made the first
-            source, target = guided_blur(source), guided_blur(target)
-        return shared_by(source, target)
+        return shared_by(self._blurred(signals.source(_RESIDUAL)), self._blurred(signals.target(_RESIDUAL)))
+
+    def _blurred(self, maps: Tensor) -> Tensor:
+        return guided_blur(maps) if self.blur_passes == 2 else maps  # the detector has made the first pass
 
 
 @register_mixer("guidedmixup-ap")
@@ -64,14 +72,19 @@ class GuidedMixupAP(Mixer[Draws]):
     As `GuidedMixupSR`, where S = the blurred (7 x 7, sigma 3) size of the input gradient, divided by its sum; the
     gradient is that of the cross entropy with the image's label, ``sqrt(mean_c (dL/dx_c)**2)``.
 
-    Symbols: as for `GuidedMixupSR`.
+    Symbols and options: as for `GuidedMixupSR`.
 
     Deviations: the gradient is taken in eval mode, so that it does not depend on the other images of a batch; the
     released code leaves the network in train mode. The rest as for `GuidedMixupSR`.
     """
 
+    pairing: Literal["run", "greedy"] = "run"
+
     def needs(self) -> frozenset[Signal]:
         return frozenset({InputGradient()})
+
+    def pairing_maps(self, signals: Signals) -> Tensor:
+        return sum_to_one(guided_blur(signals.images(InputGradient())))
 
     def draw(self, rng: PairRng, size: tuple[int, int]) -> Draws:
         return Draws()

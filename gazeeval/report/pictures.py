@@ -23,6 +23,7 @@ from gazeeval.data.pairs import PairPlan
 from gazeeval.engine import Engine, GroupMixes
 from gazeeval.errors import UsageError
 from gazeeval.report.files import replacing
+from gazeeval.types import PairBatch
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
@@ -123,15 +124,16 @@ def pair_sheet(rows: Sequence[PairPicture], title: str = "") -> Pixels:
 
 
 def _picture(engine: Engine, group: GroupMixes, row: int, method: str) -> PairPicture:
-    mix, source, target = group.mixes[method], int(group.pairs.source[row]), int(group.pairs.target[row])
+    pairs, mix = group.mixes[method]
+    source, target = int(pairs.source[row]), int(pairs.target[row])
     placement = mix.placement[slice(row, row + 1)]
     source_gaze, target_gaze = group.density[source, None, None], group.density[target, None, None]
     nothing = torch.zeros_like(source_gaze)
     return PairPicture(
         int(group.ids[row]),
         method,
-        _side(engine, group, source, placement.blend(source_gaze, nothing), placement.source_box),
-        _side(engine, group, target, placement.blend(nothing, target_gaze), placement.target_box),
+        _side(engine, group, pairs, source, placement.blend(source_gaze, nothing), placement.source_box),
+        _side(engine, group, pairs, target, placement.blend(nothing, target_gaze), placement.target_box),
         _pixels(mix.image[row]),
         _host(placement.mask[0]),
         float(mix.lam[row]),
@@ -139,11 +141,11 @@ def _picture(engine: Engine, group: GroupMixes, row: int, method: str) -> PairPi
     )
 
 
-def _side(engine: Engine, group: GroupMixes, image: int, seen: Tensor, box: Tensor | None) -> Side:
+def _side(engine: Engine, group: GroupMixes, pairs: PairBatch, image: int, seen: Tensor, box: Tensor | None) -> Side:
     """``image`` of the group; ``seen`` (1, 1, h, w) and ``box`` (1, 4) of one pair."""
     return Side(
-        engine.dataset.class_names[int(group.pairs.labels[image])],
-        _pixels(group.pairs.images[image]),
+        engine.dataset.class_names[int(pairs.labels[image])],
+        _pixels(pairs.images[image]),
         _host(group.density[image]),
         _host(seen[0, 0]),
         engine.dataset.gaze.points(int(group.rows[image]), engine.geometry),
