@@ -11,19 +11,28 @@ from typing import Any
 
 import click
 
+from gazeeval.errors import UsageError
+
 Entry = dict[str, Any]
 WIDTH = 100
 
 
 @click.command(short_help="show methods, data sets or metrics")
 @click.argument("what", type=click.Choice(["methods", "datasets", "metrics"]), default="methods")
+@click.argument("name", nargs=-1)
 @click.option("--json", "as_json", is_flag=True, help="Print JSON.")
-def command(what: str, as_json: bool) -> None:
-    """Show the methods, data sets or metrics that gazeeval knows, with what they need."""
+def command(what: str, name: tuple[str, ...], as_json: bool) -> None:
+    """Show the methods, data sets or metrics that gazeeval knows, all or those of the given NAMEs.
+
+    Methods say what they need, their options with defaults, and where they deviate from paper or released code.
+    """
     entries, lines = {"methods": (_methods, _method_lines), "datasets": (_datasets, _dataset_lines)}.get(
         what, (_metrics, _metric_lines)
     )
-    found = entries()
+    found = [entry for entry in entries() if not name or entry["name"] in name]
+    missing = set(name) - {entry["name"] for entry in found}
+    if missing:
+        raise UsageError(f"list {what}: unknown name, got {', '.join(sorted(missing))}. See gazeeval list {what}.")
     click.echo(
         json.dumps(found, indent=2, default=str) if as_json else _text({entry["name"]: lines(entry) for entry in found})
     )
@@ -54,6 +63,7 @@ def _method(name: str, cls: type[Any], aliases: Iterable[str]) -> Entry:
         "aliases": list(aliases),
         "what": _headline(inspect.getmodule(cls)),
         "source": _headline(cls),
+        "deviations": _paragraph(cls, "Deviations"),
         "options": {field.name: None if field.name in required else field.default for field in fields},
         "needs": [] if required else sorted(map(_request, cls().needs() | cls().needs_mixed())),
         "scores_gaze": cls.scores_gaze,
@@ -69,6 +79,7 @@ def _method_lines(entry: Entry) -> list[str]:
     lines = [entry["what"], entry["source"]]
     lines += [f"options: {options}"] if options else []
     lines += [f"needs: {', '.join(entry['needs'])}"] if entry["needs"] else []
+    lines += [entry["deviations"]] if entry["deviations"] else []
     lines += [f"also called {', '.join(entry['aliases'])}"] if entry["aliases"] else []
     lines += [] if entry["scores_gaze"] else ["its score is 0 by construction, shown as n/a"]
     lines += [] if entry["class"].startswith("gazeeval.") else [f"from {entry['class']}"]
@@ -106,6 +117,12 @@ def _metrics() -> list[Entry]:
 
 def _metric_lines(entry: Entry) -> list[str]:
     return [f"{entry['what']}{' (needs a network)' if entry['needs_model'] else ''}"]
+
+
+def _paragraph(thing: object, start: str) -> str:
+    """The paragraph of a docstring that begins with ``start``, as one line; empty if there is none."""
+    paragraphs = (" ".join(part.split()) for part in (inspect.getdoc(thing) or "").split("\n\n"))
+    return next((part for part in paragraphs if part.startswith(start)), "")
 
 
 def _headline(thing: object) -> str:

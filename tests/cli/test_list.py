@@ -30,3 +30,12 @@ def test_methods_say_what_they_need_and_take(gazeeval: Command) -> None:
     assert "options: alpha=1.0, rule=official" in text
     assert "needs: Saliency fine_grained" in text
     assert "its score is 0 by construction" in text
+    assert "Deviations from the released code, all by default: the detector sees the 8-bit image" in text
+
+
+def test_some_names_only(gazeeval: Command) -> None:
+    shown = gazeeval("list", "methods", "cutmix", "fmix").out.splitlines()
+    assert [line.split()[0] for line in shown if not line.startswith(" ")] == ["cutmix", "fmix"]
+    wrong = gazeeval("list", "methods", "cutmx")
+    assert wrong.code == 2
+    assert "unknown name, got cutmx" in wrong.err
