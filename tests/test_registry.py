@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import inspect
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -18,7 +20,12 @@ from gazeeval.testing import check_mixer
 
 @pytest.mark.parametrize("name", list(MIXERS))
 def test_every_mixer_keeps_the_contract(name: str) -> None:
-    check_mixer(MIXERS[name]())
+    cls: Any = MIXERS[name]
+    if any(field.default is dataclasses.MISSING for field in dataclasses.fields(cls)):
+        with pytest.raises(UsageError, match=f"method {name}: .* Pass -m {name}:"):
+            cls()  # its own tests give it what it needs to be checked
+    else:
+        check_mixer(cls())
 
 
 @pytest.mark.parametrize("name", list(MIXERS))
