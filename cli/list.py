@@ -65,6 +65,7 @@ def _method(name: str, cls: type[Any], aliases: Iterable[str]) -> Entry:
         "source": _headline(cls),
         "deviations": _paragraph(cls, "Deviations"),
         "options": {field.name: None if field.name in required else field.default for field in fields},
+        "required": required,
         "needs": [] if required else sorted(map(_request, cls().needs() | cls().needs_mixed())),
         "scores_gaze": cls.scores_gaze,
         "reference": cls.reference,
@@ -75,7 +76,8 @@ def _method(name: str, cls: type[Any], aliases: Iterable[str]) -> Entry:
 def _method_lines(entry: Entry) -> list[str]:
     if "error" in entry:
         return [f"not available: {entry['error']}"]
-    options = ", ".join(f"{key}={value}" for key, value in entry["options"].items())
+    shown = {key: "(required)" if key in entry["required"] else value for key, value in entry["options"].items()}
+    options = ", ".join(f"{key}={value}" for key, value in shown.items())
     lines = [entry["what"], entry["source"]]
     lines += [f"options: {options}"] if options else []
     lines += [f"needs: {', '.join(entry['needs'])}"] if entry["needs"] else []

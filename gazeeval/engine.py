@@ -283,17 +283,22 @@ class Engine:
         return Outcome(labels, (nothing,) * 3, probabilities=torch.cat(logits).softmax(dim=1))
 
     def _composed(self, placement: GroupPlacement, group: _Group) -> Outcome:
-        """The whole mix is scored, its two largest images are named: the target has the larger share."""
+        """The whole mix is scored, its two largest images are named: the target has the larger share.
+
+        A mix of one image names it twice: all of it is the target.
+        """
         shares, seen = placement.shares(), placement.visible_gaze(group.density)
         gaze = gaze_shares(placement, group.density)
         (o_target, o_source), (target, source) = (found.unbind(1) for found in shares.topk(2, dim=1))
-        lam, lam_gaze_ = (
-            part.gather(1, source[:, None]).squeeze(1) / part.gather(1, torch.stack((source, target), 1)).sum(dim=1)
-            for part in (shares, gaze)
+        single = o_source == 0
+        (g_source, S), (g_target, T) = (
+            [part.gather(1, rows[:, None]).squeeze(1) for part in (gaze, seen)] for rows in (source, target)
         )
-        S, T = (seen.gather(1, rows[:, None]).squeeze(1) for rows in (source, target))
+        S, source = torch.where(single, 0, S), torch.where(single, target, source)
+        lam, lam_gaze_ = o_source / (o_source + o_target), g_source / (g_source + g_target)
+        apart = torch.where(single, torch.nan, (lam - lam_gaze_).abs())
         return Outcome(
-            Labels(lam, {"pair_inconsistency": (lam - lam_gaze_).abs(), "label_elsewhere": 1 - o_target - o_source}),
+            Labels(lam, {"pair_inconsistency": apart, "label_elsewhere": 1 - o_target - o_source}),
             (lam_gaze_, S, T),
             pairs=replace(group.pairs, source=source, target=target),
             n_images=(shares > 0).sum(dim=1),
@@ -320,7 +325,8 @@ class Engine:
         metrics = self.metrics()
         results = result_columns(outcome.pairs or group.pairs, outcome, metrics, max(self.top_k))
         scored = [column for metric in metrics for column in metric.columns]
-        return with_status(pd.concat((known, results), axis=1), outcome.applicable, scored)
+        frame = pd.concat((known, results), axis=1)
+        return with_status(frame, outcome.applicable, scored, own_partners=outcome.pairs is not None)
 
     def _judged(self, mixed: Callable[[slice], Tensor], count: int) -> Tensor | None:
         """(b, classes) softmax of the network on the ``mixed`` images, in passes of the batch size."""

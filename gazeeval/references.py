@@ -19,7 +19,7 @@ from gazeeval.data.dataset import Dataset
 from gazeeval.data.density import GazeRecipe
 from gazeeval.data.geometry import Geometry
 from gazeeval.metrics.inconsistency import lam_gaze
-from gazeeval.types import PairBatch, Placement
+from gazeeval.types import PairBatch, Placement, mass
 
 _CHUNK = 64
 
@@ -101,8 +101,8 @@ class References:
 
 def _masses(maps: Tensor, pairs: PairBatch, seen_source: Tensor, seen_target: Tensor) -> Tensor:
     """(4, b) float64: visible and whole mass of the source, then of the target, of ``maps`` (n, h, w)."""
-    whole, source, target = _mass(maps), pairs.source, pairs.target
-    visible_source, visible_target = _mass(seen_source * maps[source]), _mass(seen_target * maps[target])
+    whole, source, target = mass(maps), pairs.source, pairs.target
+    visible_source, visible_target = mass(seen_source * maps[source]), mass(seen_target * maps[target])
     return torch.stack((visible_source, whole[source], visible_target, whole[target]))
 
 
@@ -114,7 +114,3 @@ def _share(each: Tensor) -> Tensor:
     known = (whole_source > tiny[1]) & (whole_target > tiny[3])
     S, T = source / whole_source, target / whole_target
     return torch.where(known, S / (S + T), torch.nan)
-
-
-def _mass(maps: Tensor) -> Tensor:
-    return maps.sum(dim=(1, 2), dtype=torch.float64)

@@ -103,7 +103,9 @@ def result_columns(pairs: PairBatch, outcome: Outcome, metrics: Sequence[Metric]
     return frame.assign(height=height, width=width, **stated)
 
 
-def with_status(frame: pd.DataFrame, applicable: bool, scored: Sequence[str]) -> pd.DataFrame:
+def with_status(
+    frame: pd.DataFrame, applicable: bool, scored: Sequence[str], *, own_partners: bool = False
+) -> pd.DataFrame:
     """Add ``status`` and ``note``; rows without a usable result lose their ``scored`` columns."""
     lam = frame["lam"].to_numpy()
     bad = (frame["_nonfinite"] > 0) | ~((lam >= 0) & (lam <= 1))
@@ -116,7 +118,8 @@ def with_status(frame: pd.DataFrame, applicable: bool, scored: Sequence[str]) ->
     frame = frame.drop(columns=["_flat", "_nonfinite"])
     lost = frame.columns.intersection([*scored, "lam_gaze"])
     frame.loc[useless, lost] = np.nan
-    return frame.assign(status=status, note=[_NOTES.get(value, "") for value in status])
+    notes = _NOTES | {"ok": "partners of its own, compare unpaired" if own_partners else ""}
+    return frame.assign(status=status, note=[notes[value] for value in status])
 
 
 def _box_columns(placement: Placement) -> dict[str, Tensor]:

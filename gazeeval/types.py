@@ -16,7 +16,7 @@ from torch import Tensor
 
 MaskKind = Literal["box", "patches", "binary", "soft", "none"]
 
-_CHUNK = 16
+_CHUNK = 16  # pairs at a time on the CPU: their temporaries fit into memory that the process already holds
 
 
 @dataclass(frozen=True)
@@ -152,7 +152,7 @@ class Placement:
     def blend_pairs(self, pairs: PairBatch) -> Tensor:
         """`blend` of the source and target images of ``pairs``, (b, 3, h, w).
 
-        On the CPU a few pairs at a time: a new tensor of all images costs more than to mix them, as every page of it
+        On the CPU a few pairs at a time: a new tensor of all images costs more than to mix them, since every page of it
         has to be mapped first. So the only one is the result.
         """
         mixed = pairs.target_images
@@ -265,6 +265,15 @@ class Mix:
     def target_box(self) -> Tensor | None:
         """(b, 4) xyxy px, half-open, or None."""
         return self.placement.target_box
+
+
+def mass(maps: Tensor) -> Tensor:
+    """(b,) float64: the sum of each of ``maps`` (b, h, w), the same number whatever the others are.
+
+    A few at a time, as torch first copies to float64 what it adds up; and row by row, as it splits a single map, but
+    not several, among its threads.
+    """
+    return torch.cat([part.sum(dim=2, dtype=torch.float64).sum(dim=1) for part in torch.split(maps, _CHUNK)])
 
 
 def _content_coordinate(at: Tensor, target: Tensor, source: Tensor, align_corners: bool) -> Tensor:

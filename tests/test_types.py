@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from fractions import Fraction
 
 import pytest
 import torch
 from oracles import DEVICES
 
-from gazeeval.types import PairBatch, Placement
+from gazeeval.types import PairBatch, Placement, mass
 
 COUNT, SIZE = 37, (12, 10)  # more pairs than are blended at a time, and no multiple of them
 
@@ -68,6 +69,22 @@ def test_whole_coordinates_copy_pixels_and_fractions_mix_them() -> None:
     )
     expected = 0.75 * source[:, :, [0, 0, 1, 3]] + 0.25 * source[:, :, [1, 1, 2, 3]]
     torch.testing.assert_close(between, expected[:, :, :, [0, 0, 1, 3]])
+
+
+@pytest.fixture
+def two_threads() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.mark.usefixtures("two_threads")
+def test_a_map_has_the_same_mass_alone_as_among_others() -> None:
+    logits = 20 * torch.randn(33, 224, 224, generator=torch.Generator().manual_seed(5))
+    maps = logits.flatten(1).softmax(dim=1).view_as(logits)
+    torch.testing.assert_close(mass(maps), maps.double().sum((1, 2)), rtol=1e-12, atol=0)
+    assert torch.equal(torch.cat([mass(one) for one in torch.split(maps, 1)]), mass(maps))
 
 
 def test_the_share_of_a_box_is_its_area() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from gazeeval.metrics.base import Metric, MetricOptions, register_metric
-from gazeeval.types import GroupPlacement, Placement
+from gazeeval.types import GroupPlacement, Placement, mass
 
 
 def lam_gaze(placement: Placement, source_density: Tensor, target_density: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -27,16 +27,20 @@ def lam_gaze(placement: Placement, source_density: Tensor, target_density: Tenso
         and the visible gaze mass ``S = sum V_s G_s`` of the source and ``T = sum V_t G_t`` of the target.
     """
     seen_source, seen_target = placement.visibility()
-    S = _mass(seen_source * source_density)
-    T = _mass(seen_target * target_density)
+    S = mass(seen_source * source_density)
+    T = mass(seen_target * target_density)
     known = (source_density.amax(dim=(1, 2)) > 0) & (target_density.amax(dim=(1, 2)) > 0)
     return torch.where(known, S / (S + T), torch.nan), S, T
 
 
 def gaze_shares(placement: GroupPlacement, density: Tensor) -> Tensor:
-    """(b, g) float64: the share of the visible gaze that comes from each of the g images, ``density`` (g, h, w)."""
+    """(b, g) float64: the share of the visible gaze that comes from each of the g images, ``density`` (g, h, w).
+
+    NaN where an image of the mix has no gaze, or nothing of any is visible.
+    """
     seen = placement.visible_gaze(density)
-    return seen / seen.sum(dim=1, keepdim=True)
+    unknown = (placement.shares() > 0) & (density.amax(dim=(1, 2)) == 0)
+    return torch.where(unknown.any(dim=1, keepdim=True), torch.nan, seen / seen.sum(dim=1, keepdim=True))
 
 
 def group_inconsistency(label_shares: Tensor, shares: Tensor) -> Tensor:
@@ -62,7 +66,3 @@ def delta(options: MetricOptions) -> Metric:
         columns={"delta": "lam - lam_gaze: above 0 the label gives the source more than people's gaze does"},
         compute=lambda batch: {"delta": batch.lam - batch.lam_gaze},
     )
-
-
-def _mass(density: Tensor) -> Tensor:
-    return density.sum(dim=(-2, -1), dtype=torch.float64)

@@ -12,7 +12,7 @@ from gazeeval.data.random import PairRng
 from gazeeval.mixers._windows import best_window
 from gazeeval.mixers.base import Draws, Mixer, beta_share, register_mixer, require_positive
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
-from gazeeval.types import Labels, PairBatch, Placement
+from gazeeval.types import Labels, PairBatch, Placement, mass
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,8 @@ class GazeMix(Mixer[WindowDraws]):
         self, pairs: PairBatch, placement: Placement, signals: Signals, draws: WindowDraws, mixed: Signals | None
     ) -> Labels:
         seen_source, seen_target = placement.visibility()
-        S = (seen_source * signals.source(self.map)).sum(dim=(1, 2), dtype=torch.float64)
-        T = (seen_target * signals.target(self.map)).sum(dim=(1, 2), dtype=torch.float64)
+        S = mass(seen_source * signals.source(self.map))
+        T = mass(seen_target * signals.target(self.map))
         return Labels(S / (S + T))
 
 

@@ -81,7 +81,7 @@ acc1_weighted       Float64  fraction  lam * [pred1 is the source's class] + (1 
 _OUTCOME = _table("""
 label_from          string   -         dataset or prediction: the class that gradients and class maps were taken for
 status              string   -         ok, no_gaze, not_applicable (0 by construction), flat_map, nonfinite or failed
-note                string   -         short reason for a status that is not ok
+note                string   -         short reason for a status that is not ok, or what to know about the row
 """)
 
 
