@@ -8,10 +8,10 @@ methods of a run.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
-from functools import cached_property, partial
+from dataclasses import dataclass, field
+from functools import cached_property
 
 import numpy as np
 import pandas as pd
@@ -25,20 +25,18 @@ from gazeeval.data.density import GazeRecipe
 from gazeeval.data.geometry import Geometry
 from gazeeval.data.loader import ImageLoader, LoadedImages
 from gazeeval.data.pairs import PairPlan
-from gazeeval.data.random import PairRng
 from gazeeval.errors import GazeEvalError, MixerError, UsageError
 from gazeeval.metrics.base import METRICS, Metric, MetricOptions
-from gazeeval.metrics.inconsistency import gaze_shares, group_inconsistency, lam_gaze
-from gazeeval.mixers.base import AnyMixer, D, FeatureMixer, GroupMixer, Mixer
+from gazeeval.mixers.base import AnyMixer, FeatureMixer, GroupMixer
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
+from gazeeval.mixing import Group, Judge, mix_group
 from gazeeval.models.model import Model
-from gazeeval.pairing import own_sources
 from gazeeval.references import GroupGaze, References
 from gazeeval.rows import Outcome, pair_columns, result_columns, with_status
 from gazeeval.signals.answer import SignalCache, signal_cache
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
 from gazeeval.signals.probe import answer_all, check
-from gazeeval.types import GroupPlacement, Labels, Mix, PairBatch, Placement
+from gazeeval.types import Labels, Mix, PairBatch
 
 
 @dataclass(frozen=True)
@@ -170,9 +168,9 @@ class Engine:
                 mixes = {name: self._mix(name, mixer, group) for name, mixer in pairwise.items()}
                 yield GroupMixes(group.ids, group.rows, group.density, mixes)
 
-    def _mix(self, name: str, mixer: AnyMixer, group: _Group) -> tuple[PairBatch, Mix]:
+    def _mix(self, name: str, mixer: AnyMixer, group: Group) -> tuple[PairBatch, Mix]:
         with _named(name, group):
-            outcome = self._outcome(mixer, group)
+            outcome = self._mixed(mixer, group)
             pairs = outcome.pairs or group.pairs
             assert outcome.placement is not None  # feature and group mixers are left out
             mixed = outcome.placement.blend(pairs.source_images, pairs.target_images)
@@ -202,7 +200,7 @@ class Engine:
                 with clock("method", name), _named(name, group):
                     if is_first:
                         check_pairs(mixer, *group.first(3), model=self.judge)
-                    rows[name] = self._rows(known, group, self._outcome(mixer, group))
+                    rows[name] = self._rows(known, group, self._mixed(mixer, group))
             if self.references:
                 with clock("references"):
                     rows |= self._reference_rows(known, group)
@@ -211,7 +209,7 @@ class Engine:
             rows = {name: pd.concat((frame, broken)).sort_values("pair_id") for name, frame in rows.items()}
         return GroupResult(number, rows, _failures(rows), clock.seconds)
 
-    def _prepare(self, plan: PairPlan, ids: NDArray[np.int64], images: LoadedImages, clock: _Clock) -> _Group:
+    def _prepare(self, plan: PairPlan, ids: NDArray[np.int64], images: LoadedImages, clock: _Clock) -> Group:
         """The pairs ``ids`` of one group, all readable, on the device."""
         with clock("transfer"):
             pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True)
@@ -238,75 +236,12 @@ class Engine:
                 batch_size=self.batch_size,
             )
         signals = Signals({**answers, **gaze}, pairs.source, pairs.target)
-        return _Group(int(plan.group[ids[0]]), ids, images.rows, pairs, density, signals)
+        return Group(int(plan.group[ids[0]]), ids, images.rows, pairs, density, signals)
 
-    def _outcome(self, mixer: AnyMixer, group: _Group) -> Outcome:
-        if mixer.pairing != "run":
-            group = group.with_sources(own_sources(mixer.pairing_maps(group.signals), group.pairs))
-        signals = group.signals.of(group.pairs.source, group.pairs.target)
-        draws = group.draw(mixer, self.seed)
-        if isinstance(mixer, FeatureMixer):
-            outcome = self._mixed_inside(mixer, group, draws)
-        elif isinstance(mixer, GroupMixer):
-            outcome = self._composed(mixer.compose(group.pairs, signals, draws), group)
-        else:
-            placement = mixer.place(group.pairs, signals, draws)
-            labels = mixer.weigh(group.pairs, placement, signals, draws, None)
-            mixed = partial(_mixed, placement, group.pairs)
-            outcome = Outcome(
-                labels,
-                group.gaze(placement),
-                placement,
-                pairs=None if mixer.pairing == "run" else group.pairs,
-                probabilities=self._judged(mixed, len(placement)),
-            )
-        flat, nonfinite = signals.degenerate()
-        by_class = any(request.needs_label for request in mixer.needs())
-        return replace(
-            outcome,
-            lam_draw=getattr(draws, "lam", None),
-            flat=flat,
-            nonfinite=nonfinite,
-            applicable=mixer.scores_gaze,
-            label_from="prediction" if by_class and self.judge is None else "dataset",
-        )
+    def _mixed(self, mixer: AnyMixer, group: Group) -> Outcome:
+        return mix_group(mixer, group, self.seed, Judge(self.judge, self.batch_size))
 
-    def _mixed_inside(self, mixer: FeatureMixer[D], group: _Group, draws: D) -> Outcome:
-        pairs, judge = group.pairs, self.judge
-        assert judge is not None  # `check` refuses it otherwise
-        logits = [
-            mixer.logits(judge, pairs.images[pairs.source[part]], pairs.images[pairs.target[part]], draws[part])
-            for part in self._passes(len(pairs))
-        ]
-        labels = Labels(mixer.share(draws))
-        nothing = torch.full_like(labels.lam, torch.nan)
-        return Outcome(labels, (nothing,) * 3, probabilities=torch.cat(logits).softmax(dim=1))
-
-    def _composed(self, placement: GroupPlacement, group: _Group) -> Outcome:
-        """The whole mix is scored, its two largest images are named: the target has the larger share.
-
-        A mix of one image names it twice: all of it is the target.
-        """
-        shares, seen = placement.shares(), placement.visible_gaze(group.density)
-        gaze = gaze_shares(placement, group.density)
-        (o_target, o_source), (target, source) = (found.unbind(1) for found in shares.topk(2, dim=1))
-        single = o_source == 0
-        (g_source, S), (g_target, T) = (
-            [part.gather(1, rows[:, None]).squeeze(1) for part in (gaze, seen)] for rows in (source, target)
-        )
-        S, source = torch.where(single, 0, S), torch.where(single, target, source)
-        lam, lam_gaze_ = o_source / (o_source + o_target), g_source / (g_source + g_target)
-        apart = torch.where(single, torch.nan, (lam - lam_gaze_).abs())
-        return Outcome(
-            Labels(lam, {"pair_inconsistency": apart, "label_elsewhere": 1 - o_target - o_source}),
-            (lam_gaze_, S, T),
-            pairs=replace(group.pairs, source=source, target=target),
-            n_images=(shares > 0).sum(dim=1),
-            scores={"inconsistency": group_inconsistency(shares, gaze)},
-            probabilities=self._judged(partial(_composed, placement, group.pairs), len(placement)),
-        )
-
-    def _reference_rows(self, known: pd.DataFrame, group: _Group) -> dict[str, pd.DataFrame]:
+    def _reference_rows(self, known: pd.DataFrame, group: Group) -> dict[str, pd.DataFrame]:
         mixer = CutMix()
         draws: CutMixDraws = group.draw(mixer, self.seed)
         placement = mixer.place(group.pairs, group.signals, draws)
@@ -318,7 +253,7 @@ class Engine:
             rows[name] = self._rows(known, group, outcome)
         return rows
 
-    def _rows(self, known: pd.DataFrame, group: _Group, outcome: Outcome) -> pd.DataFrame:
+    def _rows(self, known: pd.DataFrame, group: Group, outcome: Outcome) -> pd.DataFrame:
         if outcome.pairs is not None:
             source, target = (group.rows[rows.cpu().numpy()] for rows in (outcome.pairs.source, outcome.pairs.target))
             known = pair_columns(self.dataset, group.number, group.ids, source, target)
@@ -327,53 +262,6 @@ class Engine:
         scored = [column for metric in metrics for column in metric.columns]
         frame = pd.concat((known, results), axis=1)
         return with_status(frame, outcome.applicable, scored, own_partners=outcome.pairs is not None)
-
-    def _judged(self, mixed: Callable[[slice], Tensor], count: int) -> Tensor | None:
-        """(b, classes) softmax of the network on the ``mixed`` images, in passes of the batch size."""
-        if self.judge is None:
-            return None
-        return torch.cat([self.judge.logits(mixed(part)) for part in self._passes(count)]).softmax(dim=1)
-
-    def _passes(self, count: int) -> list[slice]:
-        step = self.batch_size or count
-        return [slice(start, start + step) for start in range(0, count, step)]
-
-
-@dataclass(frozen=True)
-class _Group:
-    """One group on the device: what all methods share."""
-
-    number: int
-    ids: NDArray[np.int64]
-    rows: NDArray[np.int64]
-    pairs: PairBatch
-    density: Tensor
-    signals: Signals
-
-    def gaze(self, placement: Placement) -> tuple[Tensor, Tensor, Tensor]:
-        """lam_gaze and the visible gaze of source and target, (b,) float64 each."""
-        return lam_gaze(placement, self.density[self.pairs.source], self.density[self.pairs.target])
-
-    def draw(self, mixer: Mixer[D], seed: int) -> D:
-        ids = self.ids if mixer.scope == "pair" else [self.number]
-        return mixer.draw(PairRng(seed, type(mixer).name, ids), self.pairs.size).to(self.pairs.images.device)
-
-    def with_sources(self, source: Tensor) -> _Group:
-        """Other pairs (b,) of the same images, with the same targets."""
-        return replace(self, pairs=replace(self.pairs, source=source))
-
-    def first(self, count: int) -> tuple[PairBatch, Signals]:
-        """Its first pairs with their signals."""
-        pairs = replace(self.pairs, source=self.pairs.source[:count], target=self.pairs.target[:count])
-        return pairs, self.signals.of(pairs.source, pairs.target)
-
-
-def _mixed(placement: Placement, pairs: PairBatch, part: slice) -> Tensor:
-    return placement[part].blend_pairs(replace(pairs, source=pairs.source[part], target=pairs.target[part]))
-
-
-def _composed(placement: GroupPlacement, pairs: PairBatch, part: slice) -> Tensor:
-    return GroupPlacement(placement.weights[part]).blend(pairs.images)
 
 
 class _Clock:
@@ -390,7 +278,7 @@ class _Clock:
 
 
 @contextmanager
-def _named(method: str, group: _Group) -> Iterator[None]:
+def _named(method: str, group: Group) -> Iterator[None]:
     """Say which method and pairs an error is about; the original error stays attached."""
     where = f"method {method}, pairs {group.ids[0]} to {group.ids[-1]}"
     try:

@@ -17,6 +17,7 @@ LAYERS = [  # bottom to top; a module imports from its own layer or from below
     {"mixers", "metrics"},
     {"statistics"},
     {"contract", "pairing", "references", "rows"},
+    {"mixing"},
     {"engine"},
     {"report"},
     {"job"},

@@ -1,0 +1,156 @@
+"""One mixer on one group: from images, signals and draws to what is written in the rows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gazeeval.data.random import PairRng
+from gazeeval.metrics.inconsistency import gaze_shares, group_inconsistency, lam_gaze
+from gazeeval.mixers.base import AnyMixer, D, FeatureMixer, GroupMixer, Mixer
+from gazeeval.models.model import Model
+from gazeeval.pairing import own_sources
+from gazeeval.rows import Outcome
+from gazeeval.signals.base import Signals
+from gazeeval.types import GroupPlacement, Labels, PairBatch, Placement
+
+
+@dataclass(frozen=True)
+class Group:
+    """One group on the device: what all methods share.
+
+    Attributes:
+        ids: (b,) numbers of the pairs in the plan.
+        rows: (n,) the distinct images, rows of the data set.
+        density: (n, h, w) their gaze, mass 1, or all zero without gaze.
+    """
+
+    number: int
+    ids: NDArray[np.int64]
+    rows: NDArray[np.int64]
+    pairs: PairBatch
+    density: Tensor
+    signals: Signals
+
+    def gaze(self, placement: Placement) -> tuple[Tensor, Tensor, Tensor]:
+        """lam_gaze and the visible gaze of source and target, (b,) float64 each."""
+        return lam_gaze(placement, self.density[self.pairs.source], self.density[self.pairs.target])
+
+    def draw(self, mixer: Mixer[D], seed: int) -> D:
+        """The draws of ``mixer`` for these pairs, or for the group where it draws once for all of them."""
+        ids = self.ids if mixer.scope == "pair" else [self.number]
+        return mixer.draw(PairRng(seed, type(mixer).name, ids), self.pairs.size).to(self.pairs.images.device)
+
+    def with_sources(self, source: Tensor) -> Group:
+        """Other pairs (b,) of the same images, with the same targets."""
+        return replace(self, pairs=replace(self.pairs, source=source))
+
+    def first(self, count: int) -> tuple[PairBatch, Signals]:
+        """Its first pairs with their signals."""
+        pairs = replace(self.pairs, source=self.pairs.source[:count], target=self.pairs.target[:count])
+        return pairs, self.signals.of(pairs.source, pairs.target)
+
+
+@dataclass(frozen=True)
+class Judge:
+    """The network that classifies mixed images; None where its classes are not those of the data set.
+
+    ``batch_size`` is the number of mixes in one pass; None: all of a group.
+    """
+
+    model: Model | None
+    batch_size: int | None = None
+
+    def probabilities(self, mixed: Callable[[slice], Tensor], count: int) -> Tensor | None:
+        """(b, classes) softmax on the ``mixed`` images, which are made pass by pass."""
+        if self.model is None:
+            return None
+        return torch.cat([self.model.logits(mixed(part)) for part in self.passes(count)]).softmax(dim=1)
+
+    def passes(self, count: int) -> list[slice]:
+        """The pairs of each pass."""
+        step = self.batch_size or count
+        return [slice(start, start + step) for start in range(0, count, step)]
+
+
+def mix_group(mixer: AnyMixer, group: Group, seed: int, judge: Judge) -> Outcome:
+    """What ``mixer`` makes of the pairs of ``group``."""
+    if mixer.pairing != "run":
+        group = group.with_sources(own_sources(mixer.pairing_maps(group.signals), group.pairs))
+    signals = group.signals.of(group.pairs.source, group.pairs.target)
+    draws = group.draw(mixer, seed)
+    if isinstance(mixer, FeatureMixer):
+        outcome = _inside(mixer, group, draws, judge)
+    elif isinstance(mixer, GroupMixer):
+        outcome = _composed(mixer.compose(group.pairs, signals, draws), group, judge)
+    else:
+        placement = mixer.place(group.pairs, signals, draws)
+        labels = mixer.weigh(group.pairs, placement, signals, draws, None)
+        outcome = Outcome(
+            labels,
+            group.gaze(placement),
+            placement,
+            pairs=None if mixer.pairing == "run" else group.pairs,
+            probabilities=judge.probabilities(partial(_blended, placement, group.pairs), len(placement)),
+        )
+    flat, nonfinite = signals.degenerate()
+    by_class = any(request.needs_label for request in mixer.needs())
+    return replace(
+        outcome,
+        lam_draw=getattr(draws, "lam", None),
+        flat=flat,
+        nonfinite=nonfinite,
+        applicable=mixer.scores_gaze,
+        label_from="prediction" if by_class and judge.model is None else "dataset",
+    )
+
+
+def _blended(placement: Placement, pairs: PairBatch, part: slice) -> Tensor:
+    return placement[part].blend_pairs(replace(pairs, source=pairs.source[part], target=pairs.target[part]))
+
+
+def _inside(mixer: FeatureMixer[D], group: Group, draws: D, judge: Judge) -> Outcome:
+    pairs, model = group.pairs, judge.model
+    assert model is not None  # the engine refuses such a run
+    logits = [
+        mixer.logits(model, pairs.images[pairs.source[part]], pairs.images[pairs.target[part]], draws[part])
+        for part in judge.passes(len(pairs))
+    ]
+    labels = Labels(mixer.share(draws))
+    nothing = torch.full_like(labels.lam, torch.nan)
+    return Outcome(labels, (nothing,) * 3, probabilities=torch.cat(logits).softmax(dim=1))
+
+
+def _composed(placement: GroupPlacement, group: Group, judge: Judge) -> Outcome:
+    """The whole mix is scored, its two largest images are named: the target has the larger share.
+
+    A mix of one image names it twice: all of it is the target.
+    """
+    shares, seen = placement.shares(), placement.visible_gaze(group.density)
+    gaze = gaze_shares(placement, group.density)
+    (o_target, o_source), (target, source) = (found.unbind(1) for found in shares.topk(2, dim=1))
+    single = o_source == 0
+    (g_source, S), (g_target, T) = (
+        [part.gather(1, rows[:, None]).squeeze(1) for part in (gaze, seen)] for rows in (source, target)
+    )
+    S, source = torch.where(single, 0, S), torch.where(single, target, source)
+    lam, lam_gaze_ = o_source / (o_source + o_target), g_source / (g_source + g_target)
+    apart = torch.where(single, torch.nan, (lam - lam_gaze_).abs())
+    return Outcome(
+        Labels(lam, {"pair_inconsistency": apart, "label_elsewhere": 1 - o_target - o_source}),
+        (lam_gaze_, S, T),
+        pairs=replace(group.pairs, source=source, target=target),
+        n_images=(shares > 0).sum(dim=1),
+        scores={"inconsistency": group_inconsistency(shares, gaze)},
+        probabilities=judge.probabilities(partial(_blended_group, placement, group.pairs), len(placement)),
+    )
+
+
+def _blended_group(placement: GroupPlacement, pairs: PairBatch, part: slice) -> Tensor:
+    return GroupPlacement(placement.weights[part]).blend(pairs.images)
