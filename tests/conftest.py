@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
+from pathlib import Path
+
+import pytest
 import torch
 
 # the tests' tensors are small: more threads only wait for each other
@@ -9,3 +13,9 @@ torch.set_num_threads(1)
 
 # networks are compared with oracles at 1e-5, which TF32 convolutions on a GPU would miss
 torch.backends.cudnn.allow_tf32 = False
+
+
+@pytest.fixture
+def mine(tmp_path: Path) -> Path:
+    """The mixers of tests/support/mymix.py, in a file of a user's own."""
+    return Path(shutil.copy(Path(__file__).parent / "support" / "mymix.py", tmp_path))

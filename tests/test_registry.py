@@ -60,53 +60,7 @@ def test_a_plugin_that_cannot_be_imported_breaks_nobody_else(tmp_path: Path, mon
         registry["fien"]
 
 
-MINE = '''
-from dataclasses import dataclass
-import torch
-import gazeeval as ge
-
-@dataclass(frozen=True)
-class Half(ge.Mixer):
-    """The left part of the source."""
-    share: float = 0.5
-    def draw(self, rng, size):
-        return ge.Draws()
-    def place(self, pairs, signals, draws):
-        h, w = pairs.size
-        mask = (torch.arange(w) < self.share * w).float().expand(len(pairs), h, w)
-        return ge.Placement.from_mask(mask, "binary")
-
-@dataclass(frozen=True)
-class Loud(Half):
-    def place(self, pairs, signals, draws):
-        return ge.Placement.from_mask(torch.full((len(pairs), *pairs.size), 2.0), "soft")
-
-@dataclass(frozen=True)
-class Dirty(Half):
-    def place(self, pairs, signals, draws):
-        pairs.images.mul_(0.5)
-        return super().place(pairs, signals, draws)
-
-@dataclass(frozen=True)
-class Wild(Half):
-    def place(self, pairs, signals, draws):
-        return ge.Placement.from_mask(torch.rand(len(pairs), *pairs.size), "soft")
-
-@dataclass(frozen=True)
-class Crowd(Half):
-    def weigh(self, pairs, placement, signals, draws, mixed):
-        return ge.Labels(torch.full((len(pairs),), 1 / len(pairs), dtype=torch.float64))
-'''
-
-
-@pytest.fixture
-def mine(tmp_path: Path) -> str:
-    path = tmp_path / "mymix.py"
-    path.write_text(MINE)
-    return str(path)
-
-
-def test_a_mixer_from_a_file(mine: str) -> None:
+def test_a_mixer_from_a_file(mine: Path) -> None:
     mixer = parse_method(f"{mine}:Half:share=0.25")
     check_mixer(mixer)
     assert canonical_name(mixer) == "Half:share=0.25"
@@ -121,7 +75,7 @@ def test_a_mixer_from_a_file(mine: str) -> None:
         ("Crowd", "another lam than among others"),
     ],
 )
-def test_a_mixer_that_breaks_the_contract_is_told_how(mine: str, name: str, complaint: str) -> None:
+def test_a_mixer_that_breaks_the_contract_is_told_how(mine: Path, name: str, complaint: str) -> None:
     with pytest.raises(MixerError, match=complaint):
         check_mixer(parse_method(f"{mine}:{name}"))
 
@@ -138,7 +92,7 @@ def test_a_mixer_that_breaks_the_contract_is_told_how(mine: str, name: str, comp
         ("cutmix:alpha", "unknown|no mixer|write|cannot be imported"),
     ],
 )
-def test_what_cannot_be_a_method(mine: str, spec: str, complaint: str) -> None:
+def test_what_cannot_be_a_method(mine: Path, spec: str, complaint: str) -> None:
     with pytest.raises((PluginError, UsageError), match=f"(?i){complaint}"):
         parse_method(spec.format(mine=mine))
 
