@@ -29,6 +29,9 @@ wheel: $(READY)
 benchmarks: $(READY)
 	$(BIN)/python benchmarks/gaze_density.py
 	$(BIN)/python benchmarks/fine_grained.py
+	$(BIN)/python benchmarks/mixing.py
+	$(BIN)/python benchmarks/pairing.py
+	$(BIN)/python benchmarks/puzzlemix.py
 
 # uv is fetched with pip into the environment itself where the machine has none
 $(READY): pyproject.toml constraints.txt
