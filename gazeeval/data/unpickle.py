@@ -8,6 +8,7 @@ type code that is checked.
 from __future__ import annotations
 
 import io
+import math
 import pickle
 import re
 from collections import OrderedDict, defaultdict
@@ -90,8 +91,15 @@ class _Array(np.ndarray[Any, np.dtype[Any]]):
     """An array that takes its state with a stand-in dtype."""
 
     def __setstate__(self, state: tuple[Any, ...]) -> None:
-        version, shape, dtype, fortran, data = state
-        super().__setstate__((version, shape, dtype.resolve(), fortran, data))
+        version, shape, stand_in, fortran, data = state
+        dtype, in_columns = stand_in.resolve(), bool(fortran)
+        if not (type(shape) is tuple and all(type(side) is int and side >= 0 for side in shape)):
+            raise ValueError(f"array of shape {shape!r}")
+        # numpy reads past the end of a list that is shorter than the array
+        kind, length = (list, math.prod(shape)) if dtype.hasobject else (bytes, math.prod(shape) * dtype.itemsize)
+        if type(data) is not kind or len(data) != length:
+            raise ValueError(f"array of shape {shape} with {len(data)} values or bytes for {length}")
+        super().__setstate__((int(version), shape, dtype, in_columns, data))  # type: ignore[arg-type]
 
 
 def _reconstruct(*_: object) -> _Array:
