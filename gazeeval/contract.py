@@ -18,9 +18,9 @@ from gazeeval.types import Labels, PairBatch, Placement
 def check_pairs(mixer: AnyMixer, pairs: PairBatch, signals: Signals, seed: int = 0, model: Model | None = None) -> None:
     """Raise MixerError where `mixer` breaks the contract on these pairs.
 
-    Checked: shapes and ranges of mask and lam; inputs and the global random state unchanged; the same draws give the
-    same result; a mixer of scope ``pair`` gives a pair the same result alone as among others. ``model`` is for mixers
-    that mix inside it.
+    Checked: shapes and ranges of mask, lam and what is visible of each image; that the mixed image is finite; inputs
+    and the global random state unchanged; the same draws give the same result; a mixer of scope ``pair`` gives a pair
+    the same result alone as among others. ``model`` is for mixers that mix inside it.
     """
     images, state = pairs.images.clone(), torch.get_rng_state()
     draws = _draw(mixer, pairs, range(len(pairs)), seed)
@@ -68,6 +68,10 @@ def _results(
     labels = mixer.weigh(pairs, placement, signals, draws, None)
     _expect(isinstance(labels, Labels), f"weigh() must return Labels, got {type(labels).__name__}")
     _check_values(placement, labels, pairs)
+    mixed = placement.blend_pairs(pairs)
+    _expect(bool(mixed.isfinite().all()), "the mixed image must be finite")
+    low, high = (float(bound) for bound in torch.stack(placement.visibility()).aminmax())
+    _expect(low >= 0 and high <= 1, f"an own pixel must be visible by 0 to 1, got {low:g} .. {high:g}")
     return {"mask": placement.mask, "lam": labels.lam}
 
 

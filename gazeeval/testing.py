@@ -33,7 +33,7 @@ def check_mixer(
     ``model`` answers what the mixer asks of a network; None: a small one on ``device`` with seeded random weights.
 
     Checked on seeded images of several sizes: what `gazeeval.contract.check_pairs` checks; that the mixer is a frozen,
-    comparable dataclass; that the mixed image is finite; and that what is visible of any gaze lies between 0 and all.
+    comparable dataclass; and that numpy's global generator is left alone.
     """
     if not dataclasses.is_dataclass(mixer) or pickle.loads(pickle.dumps(mixer)) != mixer:
         raise MixerError("contract: a mixer must be a frozen dataclass, equal by its fields.")
