@@ -15,6 +15,12 @@ torch.set_num_threads(1)
 torch.backends.cudnn.allow_tf32 = False
 
 
+@pytest.fixture(autouse=True)
+def _seeded() -> None:
+    """Networks that a test builds get the same weights every time."""
+    torch.manual_seed(0)
+
+
 @pytest.fixture
 def mine(tmp_path: Path) -> Path:
     """The mixers of tests/support/mymix.py, in a file of a user's own."""
