@@ -40,11 +40,15 @@ class Signal:
         needs_model: whether only a network can answer it.
         needs_label: whether it is about the image's class. Where the data set's classes are not the network's, the
             class that the network predicts stands in.
+        needs_own_classes: whether the network must have the data set's classes, since it reads the classifier's row.
+        of_attention: whether the network that gives attention answers it, where it is another than the classifier.
         is_map: whether the answer is a map of importance, of no use where it is constant or not finite.
     """
 
     needs_model: ClassVar[bool] = False
     needs_label: ClassVar[bool] = False
+    needs_own_classes: ClassVar[bool] = False
+    of_attention: ClassVar[bool] = False
     is_map: ClassVar[bool] = False
 
 
@@ -132,6 +136,83 @@ class ClassMap(Signal):
     needs_model: ClassVar[bool] = True
     needs_label: ClassVar[bool] = True
     is_map: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class Logits(Signal):
+    """What the network's classifier says, (n, classes) float32. Of the mixed image it is the pass that top-k needs."""
+
+    needs_model: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class ClassAttention(Signal):
+    """What the class token of the last block attends to, (n, rows, cols) float32 >= 0.
+
+    Mean over the heads of the softmax before dropout; the columns of prefix tokens are dropped and nothing is divided
+    by the sum, which so is below 1 (TransMix, MixPro). UsageError where the network has no such token.
+    """
+
+    needs_model: ClassVar[bool] = True
+    is_map: ClassVar[bool] = True
+    of_attention: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class BottomUp(Signal):
+    """What the network looks at whatever the class, (n, rows, cols) float32 >= 0, of no absolute scale.
+
+    Of a transformer the attention of the last block, mean over heads and patch queries, prefix tokens dropped (SMMix);
+    of a network without attention the L2 norm of its last features. `gazeeval.signals.attention.bottom_up_note` says
+    which.
+    """
+
+    needs_model: ClassVar[bool] = True
+    is_map: ClassVar[bool] = True
+    of_attention: ClassVar[bool] = True
+
+
+Guide = Literal["relative", "raw", "alone"]
+
+
+@dataclass(frozen=True)
+class TopDown(Signal):
+    """`BottomUp` attention steered by the image's class (TdAttenMix), (n, rows, cols) float32 >= 0.
+
+    Which procedure depends on the network (card ``tdattenmix``): AbSViT's feedback pass, or attention times
+    ``1 + sigma * g`` where g is the cosine of each patch's last features with the classifier's row of the class.
+
+    Attributes:
+        sigma: how strongly the class steers; 0 gives the `BottomUp` map.
+        guide: ``relative``: g divided by its maximum in the image; ``raw``: as it is; ``alone``: the map is g itself.
+            No part of AbSViT's procedure.
+        gain: factor on AbSViT's class-conditioned prior.
+        threshold: whether AbSViT's cosines below ``0.7 max + 0.3 min`` are cut off.
+    """
+
+    sigma: float = 1.0
+    guide: Guide = "relative"
+    gain: float = 1.0
+    threshold: bool = True
+    needs_model: ClassVar[bool] = True
+    needs_label: ClassVar[bool] = True
+    needs_own_classes: ClassVar[bool] = True
+    is_map: ClassVar[bool] = True
+    of_attention: ClassVar[bool] = True
+
+
+@dataclass(frozen=True)
+class ClassEvidence(Signal):
+    """How probable the image's class is at each place, (n, rows, cols) float32 in [0, 1].
+
+    The softmax over the classes of the classifier on each patch's last features (TokenMix without a teacher's maps).
+    """
+
+    needs_model: ClassVar[bool] = True
+    needs_label: ClassVar[bool] = True
+    needs_own_classes: ClassVar[bool] = True
+    is_map: ClassVar[bool] = True
+    of_attention: ClassVar[bool] = True
 
 
 class Signals:
