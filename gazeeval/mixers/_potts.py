@@ -1,13 +1,15 @@
-"""Labels on a grid of blocks that minimise a cost per block plus a charge for neighbours that differ.
+"""Labels of the blocks of a grid that minimise a cost per block plus a charge for neighbours that differ.
 
 The energy of a labelling is ``sum_p unary(label_p, p) + sum_pq charge(label_p, label_q)`` over neighbours p, q. It
-falls by expansion moves (Y. Boykov, O. Veksler and R. Zabih, "Fast approximate energy minimization via graph cuts",
-PAMI 2001, section 5): for one label, the best set of blocks that could take it is a minimum cut.
+falls by alpha-beta swaps (Y. Boykov, O. Veksler and R. Zabih, "Fast approximate energy minimization via graph cuts",
+PAMI 2001, section 4): the blocks of two labels share these anew, at the least cost. The result depends on the start and
+on the order of the swaps. Both are those of the authors' library, gco 3.0, so that it comes out label for label.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +18,12 @@ from scipy.sparse.csgraph import breadth_first_order, maximum_flow
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-
-_UNIT = 2**14  # of the largest charge: the solver takes integers
+Bools = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
 class PottsEnergy:
-    """The energy of labellings of one grid.
+    """The energy of labellings of one grid, in whole numbers (float64, whose matrix products are the faster ones).
 
     Attributes:
         unary: (labels, n, n), cost of every label at every block.
@@ -32,89 +33,116 @@ class PottsEnergy:
     unary: Floats
     charge: Floats
 
-    def __call__(self, labels: Ints) -> Floats:
-        """(k,) the energies of ``labels`` (k, n, n)."""
-        alone = np.take_along_axis(self.unary, labels, axis=0).sum(axis=(1, 2))
-        down = self.charge[labels[:, :-1], labels[:, 1:]].sum(axis=(1, 2))
-        right = self.charge[labels[:, :, :-1], labels[:, :, 1:]].sum(axis=(1, 2))
-        return np.asarray(alone + down + right)
+    def __call__(self, labels: Ints) -> float:
+        """The energy of ``labels`` (n, n)."""
+        alone = np.take_along_axis(self.unary, labels[None], axis=0).sum()
+        down, right = self.charge[labels[:-1], labels[1:]], self.charge[labels[:, :-1], labels[:, 1:]]
+        return float(alone + down.sum() + right.sum())
+
+    def of_changes(self, labels: Ints) -> Floats:
+        """(labels, n, n): what every label costs at every block while the others keep ``labels`` (n, n)."""
+        return self.unary + _beside(self.charge[:, labels])
 
 
 def least_energy(energy: PottsEnergy) -> Ints:
-    """(n, n): labels of nearly least energy: neither an expansion move nor a change of one block lowers it."""
-    labels: Ints = energy.unary.argmin(axis=0)
-    value = energy(labels[None])[0]
+    """(n, n): labels of nearly least energy, which no swap of two labels lowers. Starts with label 0 everywhere."""
+    labels = np.zeros(energy.unary.shape[1:], dtype=np.int64)
+    before, value = np.inf, energy(labels)
+    while value < before:
+        labels = _cycle(energy, labels)
+        before, value = value, energy(labels)
+    return labels
+
+
+def _cycle(energy: PottsEnergy, labels: Ints) -> Ints:
+    """(n, n): ``labels`` after all swaps in turn: of 0 with the last, the last but one, ..., 1; of 1 with the last ...
+
+    Those still to come are tried at once, up to the first that changes something; then the rest again.
+    """
+    first, second = np.triu_indices(len(energy.unary), 1)
+    second = first + len(energy.unary) - second
+    done = 0
     while True:
-        moved = np.concatenate((_expanded(energy, labels), _flipped(energy, labels)))
-        values = energy(moved)
-        if values.min() > value - 1e-9:
+        turns = done + np.flatnonzero(_exchangeable(energy, labels)[first[done:], second[done:]])
+        if not len(turns):
             return labels
-        labels, value = moved[values.argmin()], values.min()
+        swapped = _swap(energy, labels, first[turns, None, None], second[turns, None, None])
+        changes = np.flatnonzero((swapped != labels).any(axis=(1, 2)))
+        if not len(changes):
+            return labels
+        labels, done = swapped[changes[0]], turns[changes[0]] + 1
 
 
-def _expanded(energy: PottsEnergy, labels: Ints) -> Ints:
-    """(k, n, n): ``labels`` after the best move of each label that could gain by one, solved in one graph."""
-    cost = energy.unary - np.take_along_axis(energy.unary, labels[None], axis=0)
-    bound = np.full_like(cost, energy.charge.max())
-    cuts = []
+def _exchangeable(energy: PottsEnergy, labels: Ints) -> Bools:
+    """(labels, labels): False if a swap of the two moves nothing, as no block would gain even if its neighbours of the
+    same label moved along."""
+    every = np.arange(len(energy.unary))
+    cost, on = energy.of_changes(labels), (labels == every[:, None, None]).astype(np.float64)
+    stay, alike = ((part * on).sum(axis=0) for part in (cost, _beside(on)))
+    movable = cost - 2 * energy.charge[:, labels] * alike <= stay
+    into = movable.reshape(len(every), -1) @ on.reshape(len(every), -1).T > 0
+    return np.asarray(into | into.T)
+
+
+def _swap(energy: PottsEnergy, labels: Ints, first: Ints, second: Ints) -> Ints:
+    """(k, n, n): ``labels`` (n, n) after the best swap of ``first`` with ``second`` (k, 1, 1), each on its own.
+
+    Among equals the one with most blocks on ``first``. After the first that changes something they need not be best.
+    """
+    side = (labels == first) * 1.0 - (labels == second)  # 1 on first, -1 on second, 0 on neither
+    charge, cost = energy.charge[first, second], energy.of_changes(labels)
+    loss = cost[second[:, 0, 0]] - cost[first[:, 0, 0]] - charge * _beside(side)  # of second, blocks of both left out
+    # All on first, then whoever gains goes over, then whoever gains now ...: those go over in the best swap too. The
+    # same from the other end: mostly both meet, and only between them does it take a cut.
+    most = _followed(np.abs(side), loss + 0.5, charge)
+    least = _followed(-np.abs(side), loss - 0.5, charge)
+    unsure = most != least
+    changes = np.flatnonzero((most != side).any(axis=(1, 2)) & ~unsure.any(axis=(1, 2)))
+    cut = np.flatnonzero(unsure[: changes[0] if len(changes) else None].any(axis=(1, 2)))
+    if len(cut):
+        known = np.where(unsure, 0, most)[cut]
+        most[cut] -= 2 * _least_cut(loss[cut] + charge[cut] * _beside(known), charge[cut], unsure[cut])
+    return np.where(side == 0, labels, np.where(most > 0, first, second))
+
+
+def _followed(side: Floats, loss: Floats, charge: Floats) -> Floats:
+    """(k, n, n): ``side``, 1, -1 or 0 (stays), after every block has followed its ``loss`` and its neighbours."""
+    while True:
+        after = np.abs(side) * np.sign(loss + charge * _beside(side))
+        if np.array_equal(after, side):
+            return side
+        side = after
+
+
+def _least_cut(loss: Floats, charge: Floats, free: Bools) -> Bools:
+    """(k, n, n): which of the ``free`` blocks to switch on, where each costs ``loss`` (k, n, n), and ``charge``
+    (k, 1, 1) is paid for free neighbours that differ. Among equals the fewest."""
+    node = free.cumsum().reshape(free.shape) + 1  # after source (0) and sink (1)
+    alone, charge = loss[free], np.broadcast_to(charge, free.shape)
+    edges = [(np.where(alone < 0, 0, node[free]), np.where(alone < 0, node[free], 1), np.abs(alone))]
     for axis in (1, 2):
-        here, there = _all_but(-1, axis), _all_but(0, axis)
-        first, second = labels[here[1:]], labels[there[1:]]
-        stay, lose, gain = energy.charge[first, second], energy.charge[:, first], energy.charge[:, second]
-        cut = np.maximum(lose + gain - stay, 0)  # below 0 where the charges are no metric
-        cost[here] += gain - stay
-        cost[there] -= gain
-        bound[here] += cut
-        bound[there] += cut
-        cuts.append(cut)
-    open_ = (cost < bound).any(axis=(1, 2)) & (labels != np.arange(len(cost))[:, None, None]).any(axis=(1, 2))
-    candidates = np.flatnonzero(open_)
-    if not len(candidates):
-        return np.empty((0, *labels.shape), dtype=np.int64)
-    # A cost above what the neighbours charge decides by itself: cutting it short keeps the integers small.
-    limited = np.clip(cost, -bound, bound)[candidates]
-    takes = _least_cut(limited, [cut[candidates] for cut in cuts], _UNIT / energy.charge.max())
-    return np.where(takes, candidates[:, None, None], labels)
-
-
-def _flipped(energy: PottsEnergy, labels: Ints) -> Ints:
-    """(1, n, n): ``labels`` after the best change of one block. Expansions miss some, where charges are no metric."""
-    cost = energy.unary.copy()
-    for axis in (1, 2):
-        here, there = _all_but(-1, axis), _all_but(0, axis)
-        cost[here] += energy.charge[:, labels[there[1:]]]
-        cost[there] += energy.charge[:, labels[here[1:]]]
-    cost -= np.take_along_axis(cost, labels[None], axis=0)
-    label, row, col = np.unravel_index(cost.argmin(), cost.shape)
-    flipped = labels[None].copy()
-    flipped[0, row, col] = label
-    return flipped
-
-
-def _least_cut(cost: Floats, cuts: list[Floats], unit: float) -> NDArray[np.bool_]:
-    """(k, n, n): which blocks switch on, where ``cost`` is paid for those that do, and ``cuts`` (below, right) for a
-    block that is off before one that is on."""
-    node = np.arange(cost.size).reshape(cost.shape) + 2  # after source (0) and sink (1)
-    edges = [_edges(0, node, -cost * unit), _edges(node, 1, cost * unit)]
-    for axis, cut in zip((1, 2), cuts, strict=True):
-        edges.append(_edges(node[_all_but(0, axis)], node[_all_but(-1, axis)], cut * unit))
-    tail, head, capacity = np.concatenate(edges, axis=1)
-    size = cost.size + 2
+        here, there = (slice(None),) * axis + (slice(None, -1),), (slice(None),) * axis + (slice(1, None),)
+        both = free[here] & free[there]
+        ends = node[here][both], node[there][both]
+        edges += [(*ends, charge[here][both]), (*ends[::-1], charge[here][both])]
+    tail, head, capacity = np.concatenate(edges, axis=1).astype(np.int32)
+    size = len(alone) + 2
     graph = coo_array((capacity, (tail, head)), shape=(size, size)).tocsr()
     left = graph - maximum_flow(graph, 0, 1).flow
-    on = np.zeros(size, dtype=bool)
-    on[breadth_first_order(left, 0, return_predecessors=False)] = True
-    return on[2:].reshape(cost.shape)
+    reached = np.zeros(size, dtype=bool)
+    reached[breadth_first_order(left, 0, return_predecessors=False)] = True
+    on = free.copy()
+    on[free] = reached[2:]
+    return on
 
 
-def _edges(tail: Ints | int, head: Ints | int, capacity: Floats) -> NDArray[np.int32]:
-    """(3, edges): those of positive capacity, rounded."""
-    table = np.stack(np.broadcast_arrays(tail, head, np.rint(capacity))).reshape(3, -1).astype(np.int32)
-    return table[:, table[2] > 0]
+def _beside(values: Floats) -> Floats:
+    """(..., n, n): the sum over the neighbours of every block, from ``values`` (..., n, n)."""
+    next_ = _next(values.shape[-1])
+    return np.asarray(next_ @ values + values @ next_)
 
 
-def _all_but(end: int, axis: int) -> tuple[slice, slice, slice]:
-    """The index of (k, n, n) that leaves out the first (0) or last (-1) along ``axis``."""
-    keep = [slice(None)] * 3
-    keep[axis] = slice(1, None) if end == 0 else slice(None, -1)
-    return keep[0], keep[1], keep[2]
+@cache
+def _next(n: int) -> Floats:
+    """(n, n): 1 for places in a row that follow one another."""
+    return np.eye(n, k=1) + np.eye(n, k=-1)

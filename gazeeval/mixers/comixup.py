@@ -24,6 +24,8 @@ Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
 
 _SLOTS = 1024  # that draws reach for, as draw() does not know how many images and pairs a group has
+_BLOCKS = (2, 4, 8, 16)
+_MOST_BETA = 1000  # the minimum cut counts in 32 bits
 _HALF_BONUS = 5e-4  # as in the released code, so that ties go to showing both
 
 
@@ -31,11 +33,13 @@ _HALF_BONUS = 5e-4  # as in the released code, so that ties go to showing both
 class CoMixupDraws(Draws):
     """One row per group; a slot is an image in its part, and the mix in its place.
 
-    ``order`` (1, slots) float64, whose ranking shuffles the images; ``taste`` (1, slots) float64 ~ Gamma(alpha),
-    divided by its sum over a part the Dirichlet draw; ``start`` (1, slots, blocks, blocks) float64 in [0, 1), the first
-    label of a cell as a share of the part's images.
+    ``blocks`` (1,) int64, along each side; ``order`` (1, slots) float64, whose ranking shuffles the images; ``taste``
+    (1, slots) float64 ~ Gamma(alpha), divided by its sum over a part the Dirichlet draw; ``start`` (1, slots, n, n)
+    float64 in [0, 1), the first label of a block as a share of the part's images, of which the first ``blocks`` rows
+    and columns serve.
     """
 
+    blocks: Tensor
     order: Tensor
     taste: Tensor
     start: Tensor
@@ -59,25 +63,29 @@ class CoMixup(GroupMixer[CoMixupDraws]):
     The mixes are improved one after the other, ``sweeps`` times. From the second sweep on blocks may be shared: by the
     two images of the mix, or by any two of its three largest. ``o_k`` = the mean share of image k is its label.
 
-    Symbols: ``blocks``, ``part``, ``sweeps``, ``resolve``, ``alpha`` are the code's ``m_block_num``, ``m_part``,
-    ``m_niter``, ``set_resolve``, ``mixup_alpha``; the other names are its ``m_`` options.
+    Symbols: ``blocks`` is n, ``part`` is m; ``blocks``, ``part``, ``sweeps``, ``resolve``, ``alpha`` are the code's
+    ``m_block_num``, ``m_part``, ``m_niter``, ``set_resolve``, ``mixup_alpha``; the other names are its ``m_`` options.
 
-    Options: ``hard=false`` charges only the excess over the threshold. ``resolve`` makes mixes of the same images
-    differ, by an extra charge in the last sweep. The command for ImageNet: ``part=16,sweeps=3``.
+    Options: ``blocks=none`` draws n from 2, 4, 8 and 16, once per group (the code's -1). ``hard=false`` charges only
+    the excess over the threshold. ``resolve`` makes mixes of the same images differ, by an extra charge in the last
+    sweep. The command for ImageNet: ``part=16,sweeps=3``.
+
+    With the same draws the masks are those of the released code, block for block. As there, costs count in steps of
+    1e-5 and ``beta / n**2`` in steps of 1e-3: with 16 blocks it is 0.001 instead of 0.00125, with more than 17 nothing.
+    The hard threshold leaves out images in the product: ``A`` is masked by column, so that images below the threshold
+    pay a little for those above.
 
     Deviations: the images of a group are shuffled before they are cut into parts (they come in the order of the data
     set); the last part may have any size, one image is itself; mixes fill the group's pairs in order, further ones are
-    not made, and with more pairs than images the parts are drawn again. Expansion moves and changes of single blocks in
-    place of alpha-beta swap. As in the released code the hard threshold leaves out images in the product: ``A`` is
-    masked by column, so that images below the threshold pay a little for those above. If all images are most salient in
-    one place A is the identity (there: not a number). Saliency that is zero or not finite is uniform. The gradient is
-    that of the network under evaluation in eval mode.
+    not made, and with more pairs than images the parts are drawn again. If all images are most salient in one place A
+    is the identity (there: not a number). Saliency that is zero or not finite is uniform. The gradient is that of the
+    network under evaluation in eval mode.
 
     Raises:
-        UsageError: for images whose sides ``blocks`` does not divide, and for groups of more than 1024 slots.
+        UsageError: for images whose sides the numbers of blocks do not divide, and for groups of more than 1024 slots.
     """
 
-    blocks: int = 4
+    blocks: int | None = 4
     part: int = 20
     beta: float = 0.32
     gamma: float = 1.0
@@ -90,7 +98,11 @@ class CoMixup(GroupMixer[CoMixupDraws]):
     resolve: bool = True
 
     def __post_init__(self) -> None:
-        require_positive(self, "blocks", "part", "beta", "gamma", "thres", "eta", "alpha", "sweeps")
+        require_positive(self, "part", "beta", "gamma", "thres", "eta", "alpha", "sweeps")
+        if self.blocks is not None and self.blocks < 1:
+            raise UsageError(f"method comixup: blocks, got {self.blocks}. Give a number above 0, or none to draw it.")
+        if self.beta > _MOST_BETA:
+            raise UsageError(f"method comixup: beta, got {self.beta}. Give a number up to {_MOST_BETA}.")
         if not 0 <= self.omega <= 1:
             raise UsageError(f"method comixup: omega, got {self.omega}. Give a number from 0 to 1.")
 
@@ -98,17 +110,23 @@ class CoMixup(GroupMixer[CoMixupDraws]):
         return frozenset({InputGradient()})
 
     def draw(self, rng: PairRng, size: tuple[int, int]) -> CoMixupDraws:
+        most = max(self._numbers)
         for name, pixels in zip(("height", "width"), size, strict=True):
-            if pixels % self.blocks:
+            if pixels % most:
                 raise UsageError(
-                    f"method comixup: {name} of the images, got {pixels} px, which {self.blocks} blocks do not divide. "
-                    f"Use {max(1, round(pixels / self.blocks)) * self.blocks} px, or another number of blocks."
+                    f"method comixup: {name} of the images, got {pixels} px, which {most} blocks do not divide. "
+                    f"Use {max(1, round(pixels / most)) * most} px, or another number of blocks."
                 )
         return CoMixupDraws(
+            torch.tensor(self._numbers)[rng.integers("blocks", len(self._numbers))],
             torch.from_numpy(rng.uniform("order", _SLOTS)),
             torch.from_numpy(gammaincinv(self.alpha, rng.uniform("taste", _SLOTS))),
-            torch.from_numpy(rng.uniform("start", _SLOTS, self.blocks, self.blocks)),
+            torch.from_numpy(rng.uniform("start", _SLOTS, most, most)),
         )
+
+    @property
+    def _numbers(self) -> tuple[int, ...]:
+        return _BLOCKS if self.blocks is None else (self.blocks,)
 
     def compose(self, pairs: PairBatch, signals: Signals, draws: CoMixupDraws) -> GroupPlacement:
         saliency = signals.images(InputGradient())
@@ -118,24 +136,24 @@ class CoMixup(GroupMixer[CoMixupDraws]):
             raise UsageError(
                 f"method comixup: images or pairs of a group, got {slots}, above {_SLOTS}. Use a smaller --group-size."
             )
-        order = draws.order[0, :images].argsort()
-        weights = torch.zeros(slots, images, self.blocks, self.blocks, device=saliency.device)
+        n, order = int(draws.blocks[0]), draws.order[0, :images].argsort()
+        weights = torch.zeros(slots, images, n, n, device=saliency.device)
         for first in range(0, slots, images):
             for begin in range(0, min(images, mixes - first), self.part):
                 rows = order[begin : begin + self.part]
                 slot = slice(first + begin, first + begin + len(rows))
-                cost = self.costs(saliency[rows], draws.taste[0, slot])
-                start = (draws.start[0, slot] * len(rows)).long()
+                cost = self.costs(saliency[rows], draws.taste[0, slot], n)
+                start = (draws.start[0, slot, :n, :n] * len(rows)).long()
                 alike = self.compatibility(saliency[rows])
                 shown = self.solve(cost.cpu().numpy(), alike.cpu().numpy(), start.cpu().numpy())
                 weights[slot, rows] = torch.from_numpy(shown).to(weights)
         return GroupPlacement(weights[:mixes])
 
-    def costs(self, saliency: Tensor, taste: Tensor) -> Tensor:
+    def costs(self, saliency: Tensor, taste: Tensor, n: int) -> Tensor:
         """(m, n, n) float64: the cost of showing each image in each block, from ``saliency`` (m, h, w)."""
-        shares = saliency_shares(saliency.unsqueeze(0), self.blocks, self.blocks)[0]
+        shares = saliency_shares(saliency.unsqueeze(0), n, n)[0]
         liked = (taste / taste.sum() + 1e-8).log()
-        return -shares - (self.eta / self.blocks**2 * liked)[:, None, None]
+        return -shares - (self.eta / n**2 * liked)[:, None, None]
 
     def compatibility(self, saliency: Tensor) -> Tensor:
         """(m, m) float64, A: near 1 for an image with itself; else the larger, the farther apart the most salient
@@ -185,15 +203,21 @@ class CoMixup(GroupMixer[CoMixupDraws]):
             basis[label, pair] = 0.5
             charge[label, pair] = charge[pair, label] = 0.25
             unary = np.concatenate((unary, unary[pair].mean(axis=0, keepdims=True) - _HALF_BONUS))
-        labels = least_energy(PottsEnergy(unary, self.beta / cells * charge))
-        return basis[labels].transpose(2, 0, 1)
+        smooth = _whole(self.beta / cells, 1e3) * _whole(charge, 1e2)
+        return basis[least_energy(PottsEnergy(_whole(unary, 1e5), smooth))].transpose(2, 0, 1)
+
+
+def _whole(value: float | Floats, scale: float) -> Floats:
+    """``value * scale`` truncated, in single precision, as in the released code."""
+    return np.asarray(np.trunc(np.float32(value) * np.float32(scale)), dtype=np.float64)
 
 
 def _shareable(shown: Floats) -> list[tuple[int, int]]:
-    """Pairs among the up to three largest images of a mix (m, n, n)."""
-    used = shown.sum(axis=(1, 2))
-    largest = np.argsort(-used, kind="stable")[:3]
-    return list(combinations(largest[used[largest] > 0].tolist(), 2))
+    """Pairs among the up to three largest images of a mix (m, n, n). Ties go as in the released code, to whom
+    `torch.topk` names first."""
+    used = torch.from_numpy(shown.sum(axis=(1, 2)))
+    largest = used.topk(min(3, int(used.count_nonzero()))).indices
+    return list(combinations(sorted(largest.tolist()), 2))
 
 
 def _apart(shown: Floats) -> Floats:
@@ -203,6 +227,7 @@ def _apart(shown: Floats) -> Floats:
     for i, used in enumerate(shown.sum(axis=(2, 3)) > 0):
         same.setdefault(tuple(np.flatnonzero(used).tolist()), []).append(i)
     for images, mixes in same.items():
-        for turn, i in enumerate(mixes if len(mixes) > 1 else []):
-            extra[i, images[turn % len(images)]] = 1
+        if len(images) > 1 and len(mixes) > 1:
+            for turn, i in enumerate(mixes):
+                extra[i, images[turn % len(images)]] = 1
     return extra

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -17,7 +19,7 @@ from gazeeval.data.random import PairRng
 from gazeeval.errors import UsageError
 from gazeeval.mixers._potts import PottsEnergy, least_energy
 from gazeeval.mixers.base import parse_method
-from gazeeval.mixers.comixup import CoMixup, CoMixupDraws
+from gazeeval.mixers.comixup import CoMixup, CoMixupDraws, _apart
 from gazeeval.run import evaluate
 from gazeeval.signals.base import InputGradient, Signals
 from gazeeval.signals.probe import probe
@@ -26,8 +28,6 @@ from gazeeval.types import GroupPlacement, PairBatch
 
 Data = dict[str, NDArray[Any]]
 CASES = cases("comixup_")
-LUCKY = ["comixup_b8_bn2", "comixup_b8_noresolve"]
-"""Where the released code's path ended far below what its rules reach from most starts (see below)."""
 
 
 def mixer_of(data: Data) -> CoMixup:
@@ -45,8 +45,20 @@ def mixer_of(data: Data) -> CoMixup:
     )
 
 
-def problem(data: Data) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    return data["cost"].astype(float), data["compat_A"].astype(float), data["init_labels"].astype(np.int64)
+def problem(mixer: CoMixup, data: Data, device: str = "cpu") -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Costs and compatibility."""
+    saliency, taste = (torch.from_numpy(data[key]).to(device) for key in ("saliency", "dirichlet"))
+    cost = mixer.costs(saliency, taste, int(data["block_num"]))
+    return cost.cpu().numpy(), mixer.compatibility(saliency).cpu().numpy()
+
+
+def started(data: Data) -> NDArray[np.float64]:
+    """(m, m, n, n): the masks of the drawn labels."""
+    return np.eye(len(data["cost"]))[data["init_labels"]].transpose(0, 3, 1, 2)
+
+
+def stored_masks(data: Data) -> NDArray[np.float64]:
+    return np.moveaxis(data["mask_onehot"].astype(float), -1, 1)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -54,10 +66,9 @@ def problem(data: Data) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArr
 def test_costs_and_compatibility(case: str, device: str) -> None:
     """`compat_A` follows from `location_l1`, which is not compared on its own."""
     data = load(case)
-    mixer, saliency = mixer_of(data), torch.from_numpy(data["saliency"]).to(device)
-    cost = mixer.costs(saliency, torch.from_numpy(data["dirichlet"]).to(device))
-    np.testing.assert_allclose(cost.cpu(), data["cost"], atol=1e-5)
-    np.testing.assert_allclose(mixer.compatibility(saliency).cpu(), data["compat_A"], atol=1e-6)
+    cost, alike = problem(mixer_of(data), data, device)
+    np.testing.assert_allclose(cost, data["cost"], atol=1e-5)
+    np.testing.assert_allclose(alike, data["compat_A"], atol=1e-6)
 
 
 @pytest.mark.parametrize("device", DEVICES)
@@ -76,32 +87,18 @@ def test_mixed_images_and_labels_of_the_stored_masks(case: str, device: str) -> 
 def test_objective_of_the_stored_masks(case: str) -> None:
     """Without threshold; `objective_thres` is not used."""
     data = load(case)
-    mixer, (cost, _, start) = mixer_of(data), problem(data)
-    stored = np.moveaxis(data["mask_onehot"].astype(float), -1, 1)
-    assert mixer.objective(cost, stored) == pytest.approx(float(data["objective"]), rel=1e-5)
-    first = np.eye(len(cost))[start].transpose(0, 3, 1, 2)
-    assert mixer.objective(cost, first) == pytest.approx(float(data["objective_init"]), rel=1e-5)
+    mixer, cost = mixer_of(data), data["cost"].astype(float)
+    assert mixer.objective(cost, stored_masks(data)) == pytest.approx(float(data["objective"]), rel=1e-5)
+    assert mixer.objective(cost, started(data)) == pytest.approx(float(data["objective_init"]), rel=1e-5)
 
 
-@pytest.mark.parametrize("case", sorted({*CASES} - {*LUCKY}))
-def test_objective_with_the_same_draws(case: str) -> None:
+@pytest.mark.parametrize("case", CASES)
+def test_masks_with_the_same_draws(case: str) -> None:
+    """From the saliency on, block for block. What is asked for is less: an objective at most 10 % above the stored."""
     data = load(case)
-    mixer, (cost, alike, start) = mixer_of(data), problem(data)
-    found, stored = mixer.objective(cost, mixer.solve(cost, alike, start)), float(data["objective"])
-    assert found <= stored + 0.1 * abs(stored)
-
-
-@pytest.mark.parametrize("case", LUCKY)
-def test_objective_where_the_path_decides(case: str) -> None:
-    """Mixes are improved one by one, each well, but the whole is no descent: from 40 random starts the objective
-    spreads over -2 to 10 and 46 to 74, median 6 and 59. The stored 1.0 and 45.3 are within reach, but not typical."""
-    data = load(case)
-    mixer, (cost, alike, start) = mixer_of(data), problem(data)
-    rng = np.random.default_rng(0)
-    starts = [start, *(rng.integers(0, len(cost), start.shape) for _ in range(39))]
-    found = [mixer.objective(cost, mixer.solve(cost, alike, labels)) for labels in starts]
-    assert min(found) <= 1.1 * float(data["objective"])
-    assert max(found) < float(data["objective_init"])
+    mixer = mixer_of(data)
+    found = mixer.solve(*problem(mixer, data), data["init_labels"].astype(np.int64))
+    np.testing.assert_array_equal(found, stored_masks(data))
 
 
 def test_saliency_through_a_network() -> None:
@@ -113,24 +110,36 @@ def test_saliency_through_a_network() -> None:
     torch.testing.assert_close(found / ratio, stored, rtol=0, atol=1e-5 * float(stored.max()))
 
 
-@pytest.mark.parametrize("halves", [0, 1])
-def test_least_energy_against_all_labellings(halves: int) -> None:
-    """Two labels: exact. With four, one of them half and half (no metric), at most 0.5 % above on average."""
+def energies(count: int) -> Iterator[PottsEnergy]:
+    """On 3 x 3 blocks. Where there are more than two labels the last is half and half of the first two, which makes the
+    charge no metric."""
     rng = np.random.default_rng(0)
-    count = 4 if halves else 2
-    charge = 0.3 * (1 - np.eye(count))
-    every = np.array(list(itertools.product(range(count), repeat=9))).reshape(-1, 3, 3)
-    above = []
-    for _ in range(10):
-        unary = rng.normal(size=(count, 3, 3)) / 2
-        if halves:
-            charge[3, :2] = charge[:2, 3] = 0.075
-            unary[3] = unary[:2].mean(axis=0) - 5e-4
-        energy = PottsEnergy(unary, charge)
-        least = energy(every).min()
-        above.append((energy(least_energy(energy)[None])[0] - least) / abs(least))
-    assert min(above) >= -1e-9
-    assert np.mean(above) <= (0.005 if halves else 1e-6)
+    charge = 100.0 * (1 - np.eye(count))
+    for _ in range(20):
+        unary = rng.integers(-200, 200, (count, 3, 3)).astype(float)
+        if count > 2:
+            charge[-1, :2] = charge[:2, -1] = 25
+            unary[-1] = unary[:2].mean(axis=0).round() - 1
+        yield PottsEnergy(unary, charge)
+
+
+@pytest.mark.parametrize("count", [2, 5])
+def test_no_swap_lowers_the_least_energy(count: int) -> None:
+    """Nor anything else, where there are two labels only."""
+    for energy in energies(count):
+        labels = least_energy(energy)
+        for two in itertools.combinations(range(count), 2):
+            shared = np.isin(labels, two)
+            for choice in itertools.product(two, repeat=int(shared.sum())):
+                other = labels.copy()
+                other[shared] = choice
+                assert energy(other) >= energy(labels)
+
+
+def test_without_charge_every_block_is_its_cheapest_label() -> None:
+    unary = np.random.default_rng(0).permutation(5 * 6 * 6).reshape(5, 6, 6).astype(float)
+    labels = least_energy(PottsEnergy(unary, np.zeros((5, 5))))
+    np.testing.assert_array_equal(labels, unary.argmin(axis=0))
 
 
 def group(count: int, mixes: int, side: int = 16) -> tuple[PairBatch, Signals]:
@@ -182,7 +191,7 @@ def test_saliency_that_says_nothing_is_uniform(value: float) -> None:
     saliency = signals.images(InputGradient()).clone()
     expected, saliency[2] = saliency.clone(), value
     expected[2] = 1
-    torch.testing.assert_close(mixer.costs(saliency, torch.ones(5)), mixer.costs(expected, torch.ones(5)))
+    torch.testing.assert_close(mixer.costs(saliency, torch.ones(5), 4), mixer.costs(expected, torch.ones(5), 4))
     assert mixer.compatibility(saliency).isfinite().all()
     weights = mixer.compose(pairs, Signals({InputGradient(): saliency}, pairs.source, pairs.target), draws_of(mixer))
     torch.testing.assert_close(weights.shares().sum(dim=1), torch.ones(5).double())
@@ -198,14 +207,47 @@ def test_draws() -> None:
     assert draws.taste.mean().item() == pytest.approx(2, abs=0.2)  # Gamma(2): mean 2, variance 2
     assert draws.taste.var().item() == pytest.approx(2, abs=0.5)
     assert draws.start.shape == (1, 1024, 4, 4)
+    assert draws.blocks.tolist() == [4]
 
 
-@pytest.mark.parametrize("spec", ["hard=false", "blocks=8,part=16,sweeps=3", "resolve=false,part=2", "blocks=1"])
+def test_drawn_number_of_blocks() -> None:
+    mixer = parse_method("comixup:blocks=none")
+    assert isinstance(mixer, CoMixup)
+    pairs, signals = group(5, 5)
+    found = set()
+    for number in range(10):
+        draws = draws_of(mixer, number)
+        n = int(draws.blocks)
+        fixed = dataclasses.replace(draws, start=draws.start[:, :, :n, :n])
+        weights = mixer.compose(pairs, signals, draws).weights
+        assert torch.equal(weights, CoMixup(blocks=n).compose(pairs, signals, fixed).weights)
+        found.add(weights.shape)
+    assert found == {(5, 5, n, n) for n in (2, 4, 8, 16)}
+
+
+def test_mixes_of_the_same_images_are_told_apart() -> None:
+    """One of the first two shares pays for image 0, the other for image 2; nobody where it is one image alone."""
+    used = np.array([[3, 0, 1], [2, 0, 2], [1, 3, 0], [0, 4, 0], [0, 4, 0]])
+    extra = _apart(np.broadcast_to(used[..., None, None] / 4, (5, 3, 2, 2)))
+    np.testing.assert_array_equal(extra, [[1, 0, 0], [0, 0, 1], [0, 0, 0], [0, 0, 0], [0, 0, 0]])
+
+
+@pytest.mark.parametrize(
+    "spec", ["hard=false", "blocks=8,part=16,sweeps=3", "resolve=false,part=2", "blocks=1", "blocks=none"]
+)
 def test_options_keep_the_contract(spec: str) -> None:
     check_mixer(parse_method(f"comixup:{spec}"))
 
 
-@pytest.mark.parametrize(("spec", "told"), [("part=0", "part, got 0"), ("omega=2", "omega, got 2")])
+@pytest.mark.parametrize(
+    ("spec", "told"),
+    [
+        ("part=0", "part, got 0"),
+        ("omega=2", "omega, got 2"),
+        ("blocks=-1", "blocks, got -1. Give a number above 0, or none to draw it"),
+        ("beta=1e6", "beta, got 1000000.0. Give a number up to 1000"),
+    ],
+)
 def test_what_cannot_be_asked(spec: str, told: str) -> None:
     with pytest.raises(UsageError, match=told):
         parse_method(f"comixup:{spec}")
@@ -214,6 +256,8 @@ def test_what_cannot_be_asked(spec: str, told: str) -> None:
 def test_a_size_that_blocks_do_not_divide() -> None:
     with pytest.raises(UsageError, match=r"width of the images, got 30 px, which 4 blocks.*Use 32 px"):
         CoMixup().draw(PairRng(0, "comixup", [0]), (32, 30))
+    with pytest.raises(UsageError, match=r"height of the images, got 40 px, which 16 blocks.*Use 32 px"):
+        CoMixup(blocks=None).draw(PairRng(0, "comixup", [0]), (40, 32))
 
 
 def test_a_run() -> None:
