@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -38,7 +38,7 @@ class ManifoldMix(FeatureMixer[ManifoldMixDraws]):
     Options: ``alpha``, 2 for CIFAR and SVHN in the released code, 0.2 for Tiny-ImageNet. ``layer``: ``draw``, or the
     same for all pairs: ``0`` the input (then it is Mixup), ``1`` and ``2`` after the first and the second stage of a
     ResNet or the like, after a quarter and a half of the blocks of a transformer; or the name of a module of the
-    network, ``layer3``, ``blocks.5``, to mix what it gives.
+    network, ``layer3``, ``blocks.5``, to mix what it gives. Where it is drawn it is kept (``x_layer``).
 
     Deviations: lam and layer per pair, where the released code draws one of each per batch. The network is in eval
     mode, as for every method. The authors train residual networks; what stands for a stage elsewhere is our choice.
@@ -63,6 +63,17 @@ class ManifoldMix(FeatureMixer[ManifoldMixDraws]):
 
     def share(self, draws: ManifoldMixDraws) -> Tensor:
         return draws.lam
+
+    def extra(self, draws: ManifoldMixDraws) -> Mapping[str, Tensor]:
+        """The layer of each pair, 0, 1 or 2, where it is drawn."""
+        return {"layer": draws.layer} if self.layer == "draw" else {}
+
+    def check(self, model: Model) -> None:
+        """Raise UsageError, before a run, where ``model`` cannot be mixed at each of the layers. Tries black images."""
+        count, size = len(self._layers), (model.geometry.height, model.geometry.width)
+        black = torch.zeros(count, 3, *size, device=model.device)
+        half = torch.full((count,), 0.5, dtype=torch.float64, device=model.device)
+        self.logits(model, black, black, ManifoldMixDraws(half, torch.arange(count, device=model.device)))
 
     def logits(self, model: Model, source: Tensor, target: Tensor, draws: ManifoldMixDraws) -> Tensor:
         logits = source.new_empty(len(source), model.num_classes)

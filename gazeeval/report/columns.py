@@ -116,9 +116,16 @@ def _hits(top_k: Sequence[int]) -> dict[str, str]:
     return meanings
 
 
+_EXTRA = _table("""
+x_pair_inconsistency  Float64  fraction  |lam - lam_gaze|, of a mix of any number of images; empty if it shows one
+x_label_elsewhere     Float64  fraction  share of the label that is on other images than source and target
+""")
+
+
 def extra_column(name: str) -> Column:
     """The column of a value that only some mixers have; ``name`` starts with ``x_``."""
-    return Column(name, "Float64", "", "value of its own that a mixer reports, see the mixer's documentation")
+    general = Column(name, "Float64", "", "value of its own that a mixer reports, see the mixer's documentation")
+    return next((column for column in _EXTRA if column.name == name), general)
 
 
 _GROUPS = _table("""
@@ -139,7 +146,7 @@ hit2_both           Float64  fraction  mean of hit2_both over the pairs that did
 """)
 
 _SUMMARY = _table("""
-metric              string   -         column of inconsistency.csv, or a statistic of it such as inconsistency_median
+metric              string   -         column of inconsistency.csv, without x_, or a statistic as inconsistency_rmse
 subset              string   -         all, same_class, different_class or class=<class of the source>
 n                   Int64    pairs     pairs that the estimate comes from
 n_failed            Int64    pairs     pairs of the subset with status failed, flat_map or nonfinite
@@ -158,15 +165,20 @@ _COMPARISONS = _table("""
 metric              string   -         column of inconsistency.csv that is compared
 method_a            string   -         first method
 method_b            string   -         second method
-n                   Int64    pairs     pairs that both methods have a value for
+n                   Int64    pairs     pairs that both methods have a value for; unpaired: of the method with fewer
 diff                Float64  -         mean of a - b, in the unit of the metric
 ci_low              Float64  -         lower end of its interval
 ci_high             Float64  -         upper end of its interval
 p_value             Float64  -         two-sided, of the test
 p_adjusted          Float64  -         corrected for the number of comparisons
-test                string   -         wilcoxon or dyadic t
+test                string   -         wilcoxon, dyadic t, or dyadic t, unpaired
 adjust              string   -         the correction, holm
-share_a_better      Float64  fraction  share of the pairs in which a is strictly better
+share_a_better      Float64  fraction  share of the pairs in which a is strictly better; empty if unpaired
+n_excluded          Int64    pairs     pairs left out because a method has no value for them
+se                  Float64  -         standard error of diff, dyadic cluster-robust
+cohen_dz            Float64  -         mean over SD of the differences; empty if unpaired
+rank_biserial       Float64  -         rank sums of the differences, (plus - minus) / both; empty if unpaired
+mde                 Float64  -         smallest true difference that this design finds with a chance of 80 %
 """)
 
 _FAILURES = _table("""

@@ -1,7 +1,7 @@
-"""Pictures of mixed pairs: both images with where people looked, the mask, the mix, and what is left of the gaze in it.
+"""Pictures of mixed images: those that are mixed with where people looked, the mask, the mix, and what is left of gaze.
 
 OpenCV draws on the images, Pillow lays out the page. What belongs to the source is blue and what belongs to the target
-vermilion, two colours of the palette of Okabe & Ito (2008) for colour-blind readers.
+vermilion; these and the colours of further images are from the palette of Okabe & Ito (2008) for colour-blind readers.
 """
 
 from __future__ import annotations
@@ -22,14 +22,18 @@ from torch import Tensor
 from gazeeval.data.pairs import PairPlan
 from gazeeval.engine import Engine, GroupMixes
 from gazeeval.errors import UsageError
+from gazeeval.metrics.inconsistency import gaze_shares
 from gazeeval.report.files import replacing
-from gazeeval.types import PairBatch
+from gazeeval.types import GroupPlacement, Mix, Placement
 
 Pixels = NDArray[np.uint8]
 Floats = NDArray[np.floating[Any]]
 Colour = tuple[int, int, int]
 
 SOURCE, TARGET = (0, 114, 178), (213, 94, 0)
+COLOURS = (SOURCE, TARGET, (0, 158, 115), (204, 121, 167), (230, 159, 0), (86, 180, 233))
+"""Of the images of a mix, source and target first; from the seventh on they come again."""
+
 WHITE, INK, GREY = (255, 255, 255), (34, 34, 34), (105, 105, 105)
 TILE = 224
 """px. Inputs are enlarged by the whole number that brings them nearest to this side, or left as they are."""
@@ -46,23 +50,28 @@ COLUMNS = (
 
 @dataclass(frozen=True)
 class Side:
-    """One image of a pair, in pixels of the network input (h, w).
+    """One image of a mix, in pixels of the network input (h, w).
 
     Attributes:
         name: of its class.
         image: (h, w, 3) uint8 RGB.
         density: (h, w) where people looked; all zero where that is not known.
-        seen: (h, w) what is left of the density in the mixed image, in the frame of the mixed image.
         points: (k, 3) x, y and ms (NaN unknown) of the fixations; none where gaze is a map.
-        box: (4,) xyxy, half-open, of what is cut out here (source) or pasted over (target); or None.
+        region: (h, w) bool, what of it a box cuts out (source) or covers (target), or what shows of one of several.
+        weight: (h, w) in [0, 1], how much of each pixel of the mixed image shows it.
+        seen: (h, w) what is left of the density in the mixed image, in the frame of the mixed image.
+        label, gaze: its share of the label and of the visible gaze; NaN where there is none.
     """
 
     name: str
     image: Pixels
     density: Floats
-    seen: Floats
     points: Floats
-    box: NDArray[np.int64] | None
+    region: NDArray[np.bool_]
+    weight: Floats
+    seen: Floats
+    label: float
+    gaze: float
 
 
 @dataclass(frozen=True)
@@ -71,18 +80,22 @@ class PairPicture:
 
     Attributes:
         mixed: (h, w, 3) uint8 RGB.
-        mask: (h, w) in [0, 1], 1 where the source shows.
-        lam, lam_gaze: share of the source in the label and in the visible gaze; NaN where there is none.
+        sides: the images that show in it: source, target, and others where a method mixes more than two, the largest
+            first; or only one.
     """
 
     pair_id: int
     method: str
-    source: Side
-    target: Side
     mixed: Pixels
-    mask: Floats
-    lam: float
-    lam_gaze: float
+    sides: tuple[Side, ...]
+
+    @property
+    def source(self) -> Side:
+        return self.sides[0]
+
+    @property
+    def target(self) -> Side:
+        return self.sides[1]
 
 
 def save_pair_sheets(engine: Engine, plan: PairPlan, count: int, folder: Path) -> None:
@@ -110,47 +123,91 @@ def pair_sheet(rows: Sequence[PairPicture], title: str = "") -> Pixels:
     Raises:
         UsageError: OpenCV cannot be imported.
     """
-    height, width = (side * _zoom(rows[0].mask) for side in rows[0].mask.shape)
+    height, width, _ = _enlarged(rows[0].mixed).shape
     lefts = [MARGIN + column * (width + GAP) for column in range(len(COLUMNS))]
-    top = MARGIN + TITLE + GAP + TEXT
-    step = 2 * GAP + TITLE + GAP + height + 2 * GAP + BAR + TEXT
-    page = Image.new("RGB", (lefts[-1] + width + MARGIN, top + len(rows) * step + MARGIN), WHITE)
+    tops = [MARGIN + TITLE + GAP + TEXT]
+    for row in rows:
+        tops.append(tops[-1] + 3 * GAP + TITLE + _lines(row) * (height + _foot(row)))
+    page = Image.new("RGB", (lefts[-1] + width + MARGIN, tops[-1] + MARGIN), WHITE)
     _write(page, (MARGIN, MARGIN), title, TITLE)
     for left, (name, colour) in zip(lefts, COLUMNS, strict=True):
-        _write(page, (left, top - TEXT), name, TEXT, colour, width)
-    for number, row in enumerate(rows):
-        _row(page, row, lefts, top + number * step + 2 * GAP)
+        _write(page, (left, tops[0] - TEXT), name, TEXT, colour, width)
+    for row, top in zip(rows, tops, strict=False):
+        _row(page, row, lefts, top + 2 * GAP)
     return np.asarray(page)
 
 
+@dataclass(frozen=True)
+class _Shown:
+    """What shows of k images in one mix: ``images`` are rows of the group's, the rest is as in `Side`, for each."""
+
+    images: list[int]
+    region: Tensor
+    weight: Tensor
+    seen: Tensor
+    label: Tensor
+    gaze: Tensor
+
+
 def _picture(engine: Engine, group: GroupMixes, row: int, method: str) -> PairPicture:
-    pairs, mix = group.mixes[method]
-    source, target = int(pairs.source[row]), int(pairs.target[row])
-    placement = mix.placement[slice(row, row + 1)]
-    source_gaze, target_gaze = group.density[source, None, None], group.density[target, None, None]
+    pairs, made = group.mixes[method]
+    named = int(pairs.source[row]), int(pairs.target[row])
+    if isinstance(made, Mix):
+        mixed, shown = made.image[row], _shown_of_pair(made, row, named, group.density)
+    else:
+        one = GroupPlacement(made.weights[row : row + 1])
+        mixed, shown = one.blend(pairs.images)[0], _shown_of_several(one, named, group.density)
+    sides = (
+        Side(
+            engine.dataset.class_names[int(pairs.labels[image])],
+            _pixels(pairs.images[image]),
+            _host(group.density[image]),
+            engine.dataset.gaze.points(int(group.rows[image]), engine.geometry),
+            region=_host(shown.region[number]),
+            weight=_host(shown.weight[number]),
+            seen=_host(shown.seen[number]),
+            label=float(shown.label[number]),
+            gaze=float(shown.gaze[number]),
+        )
+        for number, image in enumerate(shown.images)
+    )
+    return PairPicture(int(group.ids[row]), method, _pixels(mixed), tuple(sides))
+
+
+def _shown_of_pair(mix: Mix, row: int, named: tuple[int, int], density: Tensor) -> _Shown:
+    """What shows of source and target ``named`` in mix ``row``, from the densities (n, h, w) of the group."""
+    placement, mask = mix.placement[slice(row, row + 1)], mix.mask[row]
+    boxes = placement.source_box, placement.target_box
+    regions = [mask.new_zeros(mask.shape) if box is None else _inside(box, placement.size) for box in boxes]
+    source_gaze, target_gaze = (density[image, None, None] for image in named)
     nothing = torch.zeros_like(source_gaze)
-    return PairPicture(
-        int(group.ids[row]),
-        method,
-        _side(engine, group, pairs, source, placement.blend(source_gaze, nothing), placement.source_box),
-        _side(engine, group, pairs, target, placement.blend(nothing, target_gaze), placement.target_box),
-        _pixels(mix.image[row]),
-        _host(placement.mask[0]),
-        float(mix.lam[row]),
-        math.nan if mix.lam_gaze is None else float(mix.lam_gaze[row]),
+    seen = placement.blend(source_gaze, nothing), placement.blend(nothing, target_gaze)
+    lam = mix.lam[row]
+    lam_gaze = torch.full_like(lam, torch.nan) if mix.lam_gaze is None else mix.lam_gaze[row]
+    return _Shown(
+        list(named),
+        torch.stack(regions) > 0,
+        torch.stack((mask, 1 - mask)),
+        torch.cat(seen)[:, 0],
+        torch.stack((lam, 1 - lam)),
+        torch.stack((lam_gaze, 1 - lam_gaze)),
     )
 
 
-def _side(engine: Engine, group: GroupMixes, pairs: PairBatch, image: int, seen: Tensor, box: Tensor | None) -> Side:
-    """``image`` of the group; ``seen`` (1, 1, h, w) and ``box`` (1, 4) of one pair."""
-    return Side(
-        engine.dataset.class_names[int(pairs.labels[image])],
-        _pixels(pairs.images[image]),
-        _host(group.density[image]),
-        _host(seen[0, 0]),
-        engine.dataset.gaze.points(int(group.rows[image]), engine.geometry),
-        None if box is None else _host(box[0]),
-    )
+def _inside(box: Tensor, size: tuple[int, int]) -> Tensor:
+    """(h, w) 1 inside ``box`` (1, 4)."""
+    return Placement.from_boxes(box, size).mask[0]
+
+
+def _shown_of_several(one: GroupPlacement, named: tuple[int, int], density: Tensor) -> _Shown:
+    """What shows in ``one`` mix of any of a group's images: of the ``named`` two first, then of the others."""
+    label, gaze = one.shares()[0], gaze_shares(one, density)[0]
+    largest = label.argsort(descending=True, stable=True).tolist()
+    images = [image for image in dict.fromkeys((*named, *largest)) if label[image] > 0]
+    cells, (height, width) = one.weights[0, images], density.shape[1:]
+    rows, columns = cells.shape[1:]
+    weight = cells.repeat_interleave(height // rows, dim=1).repeat_interleave(width // columns, dim=2)
+    return _Shown(images, weight > 0, weight, weight * density[images], label[images], gaze[images])
 
 
 def _pixels(image: Tensor) -> Pixels:
@@ -166,31 +223,42 @@ def _host(values: Tensor) -> NDArray[Any]:
 # The page
 
 
+def _lines(row: PairPicture) -> int:
+    """Lines of tiles: images beyond the first two stand below."""
+    return 1 + math.ceil(max(0, len(row.sides) - 2) / len(COLUMNS))
+
+
+def _foot(row: PairPicture) -> int:
+    """px below a tile, for its bar and its caption."""
+    return GAP + BAR + max(len(_caption(row, side)) for side in row.sides) * (TEXT + GAP)
+
+
 def _row(page: Image.Image, row: PairPicture, lefts: Sequence[int], top: int) -> None:
-    tiles = _tiles(row)
-    height, width = tiles[0].shape[:2]
-    score = f"inconsistency {_percent(abs(row.lam - row.lam_gaze))}"
-    _write(page, (MARGIN, top), f"{row.method}, pair {row.pair_id}", TITLE)
+    label, gaze = _shares(row)
+    score = f"inconsistency {_percent(np.abs(label - gaze).sum() / 2)}"
+    images = {1: ", one image", 2: ""}.get(len(row.sides), f", {len(row.sides)} images")
+    _write(page, (MARGIN, top), f"{row.method}, pair {row.pair_id}{images}", TITLE)
     _write(page, (page.width - MARGIN - _font(TITLE).getlength(score), top), score, TITLE)
     top += TITLE + GAP
-    captions = [
-        (1.0, row.source.name, SOURCE),
-        (0.0, row.target.name, TARGET),
-        (row.mask.mean(), f"pixels: {_percent(row.mask.mean())} source", INK),
-        (row.lam, f"label: lam {_percent(row.lam)}", INK),
-        (row.lam_gaze, f"gaze: lam_gaze {_percent(row.lam_gaze)}", INK),
-    ]
-    for left, tile, (share, text, colour) in zip(lefts, tiles, captions, strict=True):
-        page.paste(Image.fromarray(tile), (left, top))
-        _share_bar(page, (left, top + height + GAP), width, share)
-        _write(page, (left, top + height + GAP + BAR + GAP // 2), text, TEXT, colour, width)
+    for number, tile in enumerate(_tiles(row)):
+        line, column = divmod(number, len(COLUMNS))
+        if tile is not None:
+            height, width, _ = tile.pixels.shape
+            left, above = lefts[column], top + line * (height + _foot(row))
+            page.paste(Image.fromarray(tile.pixels), (left, above))
+            _share_bar(page, (left, above + height + GAP), width, tile.shares)
+            for place, text in enumerate(tile.caption):
+                at = left, above + height + GAP + BAR + GAP // 2 + place * (TEXT + GAP // 2)
+                _write(page, at, text, TEXT, tile.colour, width)
 
 
-def _share_bar(page: Image.Image, at: tuple[int, int], width: int, share: float) -> None:
-    """The source's share in blue, the rest vermilion; grey where it is unknown."""
-    known = not math.isnan(share)
-    page.paste(TARGET if known else GREY, (*at, at[0] + width, at[1] + BAR))
-    page.paste(SOURCE, (*at, at[0] + (round(share * width) if known else 0), at[1] + BAR))
+def _share_bar(page: Image.Image, at: tuple[int, int], width: int, shares: Floats) -> None:
+    """The shares of the images (k,) in their colours, one after the other; grey where they are unknown."""
+    page.paste(GREY, (*at, at[0] + width, at[1] + BAR))
+    if not np.isnan(shares).any():
+        edges = (at[0] + np.rint(shares.cumsum() * width)).astype(int).tolist()
+        for start, end, colour in zip([at[0], *edges], edges, _colours(len(shares)), strict=False):
+            page.paste(colour, (start, at[1], end, at[1] + BAR))
 
 
 def _write(
@@ -214,45 +282,77 @@ def _percent(share: float) -> str:
 # The tiles
 
 
-def _tiles(row: PairPicture) -> list[Pixels]:
-    """The five pictures of a row, enlarged."""
-    zoom = _zoom(row.mask)
-    inside = row.mask > (row.mask.min() + row.mask.max()) / 2
-    ground = _faded(row.mixed)
-    most = max(row.source.seen.max(), row.target.seen.max())
-    left = _tinted(_tinted(ground, row.source.seen, SOURCE, most), row.target.seen, TARGET, most)
+@dataclass(frozen=True)
+class _Tile:
+    """A picture, the shares (k,) of the images in the bar below it, and the lines of its caption."""
+
+    pixels: Pixels
+    shares: Floats
+    caption: tuple[str, ...]
+    colour: Colour = INK
+
+
+def _tiles(row: PairPicture) -> list[_Tile | None]:
+    """The pictures of a row, enlarged: two images, or one and nothing; mask; mix; gaze left; then the other images."""
+    sides, count = row.sides, len(row.sides)
+    colours, weights, whole = _colours(count), np.stack([side.weight for side in sides]), np.eye(count)
+    pixels, (label, gaze) = weights.mean(axis=(1, 2)), _shares(row)
+    whose = _enlarged(_whose(weights))
+    mask = _rounded(np.tensordot(weights, np.array(colours), axes=(0, 0)))
+    left, most = _faded(row.mixed), max(side.seen.max() for side in sides)
+    for side, colour in zip(sides, colours, strict=True):
+        left = _tinted(left, side.seen, colour, most)
+    captions = ["pixels", "label", "gaze"]
+    if count == 2:
+        captions[0] = f"pixels: {_percent(pixels[0])} source"
+        captions[1:] = [f"label: lam {_percent(label[0])}", f"gaze: lam_gaze {_percent(gaze[0])}"]
+    images = [
+        _Tile(_looked_at(side, colour), whole[number], _caption(row, side), colour)
+        for number, (side, colour) in enumerate(zip(sides, colours, strict=True))
+    ]
     return [
-        _looked_at(row.source, SOURCE, zoom),
-        _looked_at(row.target, TARGET, zoom),
-        _enlarged(_between(TARGET, SOURCE, row.mask), zoom),
-        _outlined(_enlarged(row.mixed, zoom), _enlarged(inside, zoom)),
-        _outlined(_enlarged(left, zoom), _enlarged(inside, zoom)),
+        *images[:2],
+        *[None] * (2 - count),
+        _Tile(_enlarged(mask), pixels, (captions[0],)),
+        _Tile(_outlined(_enlarged(row.mixed), whose), label, (captions[1],)),
+        _Tile(_outlined(_enlarged(left), whose), gaze, (captions[2],)),
+        *images[2:],
     ]
 
 
-def _looked_at(side: Side, colour: Colour, zoom: int) -> Pixels:
-    tile = _enlarged(_tinted(side.image, side.density, colour, side.density.max()), zoom)
-    if side.box is not None:
-        x0, y0, x1, y1 = side.box * zoom
-        inside = np.zeros(tile.shape[:2], bool)
-        inside[y0:y1, x0:x1] = True
-        tile = _outlined(tile, inside)
-    return _circled(tile, side.points, colour, zoom)
+def _caption(row: PairPicture, side: Side) -> tuple[str, ...]:
+    """Below an image: its class and, where lam and lam_gaze do not say it, its shares."""
+    if len(row.sides) == 2:
+        return (side.name,)
+    return side.name, f"label {_percent(side.label)}, gaze {_percent(side.gaze)}"
 
 
-def _zoom(mask: Floats) -> int:
-    nearest: int = round(TILE / max(mask.shape))
-    return max(1, nearest)
+def _looked_at(side: Side, colour: Colour) -> Pixels:
+    tile = _enlarged(_tinted(side.image, side.density, colour, side.density.max()))
+    tile = _outlined(tile, _enlarged((~side.region).astype(np.uint16)))
+    return _circled(tile, side.points, colour, zoom=len(tile) // len(side.image))
 
 
-def _enlarged(image: NDArray[Any], zoom: int) -> NDArray[Any]:
+def _shares(row: PairPicture) -> tuple[Floats, Floats]:
+    """Label and gaze (k,) of the images."""
+    return np.array([side.label for side in row.sides]), np.array([side.gaze for side in row.sides])
+
+
+def _whose(weights: Floats) -> NDArray[np.uint16]:
+    """(h, w) which image has the largest weight (k, h, w), seen from the middle of its weights."""
+    middle = (weights.min(axis=(1, 2), keepdims=True) + weights.max(axis=(1, 2), keepdims=True)) / 2
+    whose: NDArray[np.uint16] = (weights - middle).argmax(axis=0).astype(np.uint16)
+    return whose
+
+
+def _colours(count: int) -> list[Colour]:
+    return [COLOURS[number % len(COLOURS)] for number in range(count)]
+
+
+def _enlarged(image: NDArray[Any]) -> NDArray[Any]:
+    """A map (h, w, ...) at the size of its tile."""
+    zoom = max(1, round(TILE / max(image.shape[:2])))
     return image.repeat(zoom, axis=0).repeat(zoom, axis=1)
-
-
-def _between(low: Colour, high: Colour, share: Floats) -> Pixels:
-    """Colours (h, w, 3) from ``low`` at 0 to ``high`` at 1."""
-    weight = share[..., None]
-    return _rounded((1 - weight) * np.array(low) + weight * np.array(high))
 
 
 def _tinted(image: Pixels, density: Floats, colour: Colour, most: float) -> Pixels:
@@ -270,17 +370,18 @@ def _rounded(values: Floats) -> Pixels:
     return np.rint(values).astype(np.uint8)
 
 
-def _outlined(tile: Pixels, inside: NDArray[np.bool_]) -> Pixels:
-    """A white line along the edge of ``inside``, on its own side, and a dark one beyond; none along the border."""
+def _outlined(tile: Pixels, whose: NDArray[np.uint16]) -> Pixels:
+    """A white line where the number (h, w) changes, on the side of the lower one, and a dark one beyond it; none along
+    the border."""
     cv2 = _opencv()
-    kernel, region = np.ones((3, 3), np.uint8), inside.astype(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
     tile = tile.copy()
-    tile[(cv2.dilate(region, kernel) > 0) & ~inside] = INK
-    tile[inside & (cv2.erode(region, kernel, iterations=2) == 0)] = WHITE
+    tile[cv2.erode(whose, kernel) != whose] = INK
+    tile[cv2.dilate(whose, kernel, iterations=2) != whose] = WHITE
     return tile
 
 
-def _circled(tile: Pixels, points: Floats, colour: Colour, zoom: int) -> Pixels:
+def _circled(tile: Pixels, points: Floats, colour: Colour, *, zoom: int) -> Pixels:
     """A disc at every fixation; its area is its duration, that of one with unknown duration 250 ms."""
     cv2 = _opencv()
     ms = np.nan_to_num(points[:, 2], nan=250.0)

@@ -23,14 +23,27 @@ Rows = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class MetricInfo:
-    """A column of inconsistency.csv to summarise; ``higher_is_better`` is None where neither end is good."""
+    """A column of inconsistency.csv to summarise; ``higher_is_better`` is None where neither end is good.
+
+    ``own`` are columns that only some mixers report, with ``x_`` before the name.
+    """
 
     name: str
     unit: str = "fraction"
     higher_is_better: bool | None = None
+    own: bool = False
+
+    @property
+    def column(self) -> str:
+        return f"x_{self.name}" if self.own else self.name
 
 
-GAZE_METRICS = ("inconsistency", "delta")  # count pairs with status ok only, and are also given per class
+# count pairs with status ok only, and are also given per class
+GAZE_METRICS = ("inconsistency", "delta", "pair_inconsistency")
+_OF_SEVERAL = (  # images in a mix
+    MetricInfo("pair_inconsistency", higher_is_better=False, own=True),
+    MetricInfo("label_elsewhere", own=True),
+)
 _STATISTICS = (
     MetricInfo("inconsistency_median", "fraction", False),
     MetricInfo("inconsistency_rmse", "fraction", False),
@@ -67,7 +80,9 @@ def summary_table(
     A mean comes with the interval of :func:`gazeeval.statistics.intervals.mean_interval`; median and RMSE of the
     inconsistency and the correlation of lam with lam_gaze come without. Gaze metrics use the pairs with status ok,
     the others every pair that did not fail and has a value. Pairs of one class and of two are told apart where both
-    occur; the classes of the source only for gaze metrics. A subset without any pair has no row.
+    occur; the classes of the source only for gaze metrics. A subset without any pair has no row. Beside ``metrics``, a
+    method that mixes more than two images has ``pair_inconsistency`` and ``label_elsewhere``, its columns of those
+    names with ``x_``.
 
     Args:
         frame: rows with the columns and dtypes of inconsistency.csv.
@@ -120,9 +135,10 @@ class _Method:
     def summary(
         self, metrics: Sequence[MetricInfo], level: float, ci_method: IntervalMethod, seed: int
     ) -> Iterator[dict[str, Any]]:
-        for metric in metrics:
+        own = [m for m in _OF_SEVERAL if m.column in self.frame and self.frame[m.column].notna().any()]
+        for metric in (*metrics, *own):
             gaze = metric.name in GAZE_METRICS
-            values = np.where(self.ok if gaze else ~self.failed, _floats(self.frame[metric.name]), np.nan)
+            values = np.where(self.ok if gaze else ~self.failed, _floats(self.frame[metric.column]), np.nan)
             for subset, rows in {**self.subsets, **(self.classes if gaze else {})}.items():
                 interval = mean_interval(
                     values[rows], self.source[rows], self.target[rows], level=level, method=ci_method, seed=seed
@@ -147,12 +163,11 @@ class _Method:
         used = self.ok & ~np.isnan(values)
         for subset, rows in self.subsets.items():
             kept = rows[used[rows]]
-            e = values[kept]
-            estimates = (np.nan, np.nan, np.nan)
-            if len(e):
-                estimates = (np.median(e), np.sqrt(np.mean(e**2)), _correlation(lam[kept], lam_gaze[kept]))
-            for metric, estimate in zip(_STATISTICS, estimates, strict=True):
-                yield self._row(metric, subset, rows, len(e), float(estimate))
+            e, both = values[kept], kept[~np.isnan(lam_gaze[kept])]  # the two largest of several may show no gaze
+            median, rmse = (np.median(e), np.sqrt(np.mean(e**2))) if len(e) else (np.nan, np.nan)
+            estimates = ((median, len(e)), (rmse, len(e)), (_correlation(lam[both], lam_gaze[both]), len(both)))
+            for metric, (estimate, n) in zip(_STATISTICS, estimates, strict=True):
+                yield self._row(metric, subset, rows, n, float(estimate))
 
     def _row(self, metric: MetricInfo, subset: str, rows: Rows, n: int, estimate: float) -> dict[str, Any]:
         return {
@@ -205,6 +220,8 @@ def signature(parts: Mapping[str, str]) -> str:
 def printed_table(summary: pd.DataFrame, tally: pd.DataFrame, signature: str) -> str:
     """The closing table of a run, in percent, reference rows under a line, with the signature below.
 
+    Columns that only some runs need are shown only where a method has something in them.
+
     Args:
         summary: of :func:`summary_table`.
         tally: of :func:`counts`.
@@ -213,41 +230,55 @@ def printed_table(summary: pd.DataFrame, tally: pd.DataFrame, signature: str) ->
     estimates = summary[summary["subset"].eq("all")].set_index(["method", "metric"])
     level = summary["ci_level"].max()
     interval = "" if pd.isna(level) else f" ({100 * level:g}% CI)"
-    headers = ["method", "pairs", "failed", "no gaze", f"inconsistency %{interval}", "bias %"]
-    headers += ["top-1 any %", "top-2 both %"]
     methods = sorted(tally.index, key=lambda method: str(method).startswith(REFERENCE))
-    cells = [_cells(estimates.loc[method], tally.loc[method]) for method in methods]
-    rows = [headers, *([str(method), *row] for method, row in zip(methods, cells, strict=True))]
-    if not tally["no_gaze"].any():
-        rows = [[*row[:3], *row[4:]] for row in rows]
-    align = ("left", *("right",) * (len(rows[0]) - 1))
+    cells = {str(method): _cells(estimates.loc[method], tally.loc[method], interval) for method in methods}
+    empty = {name for name in _IF_ANY if all(row[name] in ("0", "-") for row in cells.values())}
+    headers = [name for name in next(iter(cells.values())) if name not in empty]
+    rows = [["method", *headers], *([method, *(row[name] for name in headers)] for method, row in cells.items())]
+    align = ("left", *("right",) * len(headers))
     lines = tabulate(rows, tablefmt="plain", colalign=align, disable_numparse=True).splitlines()
-    references = sum(str(method).startswith(REFERENCE) for method in methods)
-    if 0 < references < len(methods):
+    references = sum(method.startswith(REFERENCE) for method in cells)
+    if 0 < references < len(cells):
         lines.insert(len(lines) - references, "-" * max(map(len, lines)))
     if tally["not_applicable"].any():
         lines.append("n/a: one constant mask or mixed features, the inconsistency is 0 by construction")
+    if not empty.issuperset(_SEVERAL):
+        lines += [
+            "mixes of several images: inconsistency = 1/2 sum |label share - gaze share|; pair inconsistency and bias:",
+            "of the two images with the largest label shares; label elsewhere: label share of all other images",
+        ]
     lines += ["lower is better; lambda = share of the source image; quote the signature with a number:", signature]
     return "\n".join(lines)
 
 
-def _cells(estimates: pd.DataFrame, tally: pd.Series[Any]) -> list[str]:
-    """Everything but the name in the row of one method; ``estimates`` is indexed by metric."""
+_SEVERAL = ("pair inconsistency %", "label elsewhere %")
+_IF_ANY = ("no gaze", *_SEVERAL)
+
+
+def _cells(estimates: pd.DataFrame, tally: pd.Series[Any], interval: str) -> dict[str, str]:
+    """Header -> text of everything but the name in the row of one method; ``estimates`` is indexed by metric."""
     missing = "n/a" if tally["not_applicable"] else "-"
 
-    def percent(metric: str, missing: str, sign: str = "") -> str:
+    def percent(metric: str, missing: str = "-", sign: str = "") -> str:
         value = estimates["estimate"].get(metric, pd.NA)
         return missing if pd.isna(value) else f"{100 * value:{sign}.1f}"
 
-    score = percent("inconsistency", missing)
-    low, high = (estimates[end].get("inconsistency", pd.NA) for end in ("ci_low", "ci_high"))
-    return [
-        *(str(tally[name]) for name in ("pairs", "failed", "no_gaze")),
-        score if pd.isna(low) else f"{score} [{100 * low:.1f}, {100 * high:.1f}]",
-        percent("delta", missing, "+"),
-        percent("hit1_any", "-"),
-        percent("hit2_both", "-"),
-    ]
+    def with_interval(metric: str, missing: str = "-") -> str:
+        low, high = (estimates[end].get(metric, pd.NA) for end in ("ci_low", "ci_high"))
+        score = percent(metric, missing)
+        return score if pd.isna(low) else f"{score} [{100 * low:.1f}, {100 * high:.1f}]"
+
+    return {
+        "pairs": str(tally["pairs"]),
+        "failed": str(tally["failed"]),
+        "no gaze": str(tally["no_gaze"]),
+        f"inconsistency %{interval}": with_interval("inconsistency", missing),
+        "pair inconsistency %": with_interval("pair_inconsistency"),
+        "label elsewhere %": percent("label_elsewhere"),
+        "bias %": percent("delta", missing, "+"),
+        "top-1 any %": percent("hit1_any"),
+        "top-2 both %": percent("hit2_both"),
+    }
 
 
 def _floats(values: pd.Series[Any]) -> Floats:
@@ -256,6 +287,6 @@ def _floats(values: pd.Series[Any]) -> Floats:
 
 def _correlation(a: Floats, b: Floats) -> float:
     """Pearson correlation, NaN where one of them does not vary."""
-    if np.ptp(a) == 0 or np.ptp(b) == 0:
+    if len(a) == 0 or np.ptp(a) == 0 or np.ptp(b) == 0:
         return float("nan")
     return float(np.corrcoef(a, b)[0, 1])

@@ -14,6 +14,7 @@ from tiny_network import TinyNetwork, images_of, load_tiny
 from torch import Tensor, nn
 from torch.nn.functional import one_hot
 
+import gazeeval as ge
 from gazeeval.data.random import PairRng
 from gazeeval.errors import UsageError
 from gazeeval.mixers.base import parse_method
@@ -21,6 +22,7 @@ from gazeeval.mixers.manifoldmix import ManifoldMix, ManifoldMixDraws, mix_featu
 from gazeeval.mixers.manifoldmix import _stages as stages_of
 from gazeeval.models.architecture import create_empty
 from gazeeval.models.model import Model, load_model
+from gazeeval.run import evaluate
 from gazeeval.testing import check_mixer
 
 
@@ -161,6 +163,8 @@ def test_a_layer_that_cannot_be_mixed_is_refused(layer: str, complaint: str) -> 
     model, images = staged(), images_of(load("manifoldmix_net_l1"))
     with pytest.raises(UsageError, match=complaint):
         ManifoldMix(layer=layer).logits(model, images, images, fixed([0.3] * 4))
+    with pytest.raises(UsageError, match=complaint):
+        ManifoldMix(layer=layer).check(model)
     assert not any(module._forward_hooks for module in model.network.modules())
 
 
@@ -177,6 +181,40 @@ def test_a_network_without_known_stages_names_its_modules() -> None:
     images = images_of(load("manifoldmix_net_l1"))
     with pytest.raises(UsageError, match=r"without stages that are known\. Name a module .* of: again, fc"):
         ManifoldMix(layer="1").logits(model, images, images, fixed([0.3] * 4))
+
+
+@pytest.mark.parametrize("device", DEVICES)
+def test_every_layer_that_may_be_drawn_is_tried_before_a_run(device: str) -> None:
+    model = staged(device=device)
+    tried: list[str] = []
+    assert isinstance(model.network, Staged)
+    for name, module in model.network.named_children():
+        module.register_forward_hook(lambda *_, name=name: tried.append(name))
+    ManifoldMix().check(model)
+    assert tried.count("fc") == 3
+    with pytest.raises(UsageError, match="without stages"):
+        ManifoldMix().check(replace(model, network=Twice().to(device)))
+
+
+def test_the_layer_is_kept_where_it_is_drawn() -> None:
+    draws = fixed([0.3] * 3, [2, 0, 1])
+    assert ManifoldMix().extra(draws)["layer"].tolist() == [2, 0, 1]
+    assert not ManifoldMix(layer="2").extra(draws)
+
+
+def test_a_run() -> None:
+    model, rng = staged(), np.random.default_rng(0)
+    images = list(rng.integers(0, 256, (24, 32, 32, 3), dtype=np.uint8))
+    points = {"image": np.arange(24), "x": rng.uniform(0, 32, 24), "y": rng.uniform(0, 32, 24)}
+    names = [f"class {number}" for number in range(model.num_classes)]
+    dataset = ge.Dataset.from_arrays(images, np.arange(24) % model.num_classes, points, names, "noise")
+    options = {"data": dataset, "model": model, "references": False, "sigma": "3px"}
+    rows = evaluate(["manifoldmix", "cutmix"], **options).pairs
+    inside = rows["method"] == "manifoldmix"
+    assert set(rows["x_layer"][inside]) == {0, 1, 2}
+    assert rows["x_layer"][~inside].isna().all()
+    with pytest.raises(UsageError, match=r"got 'layr2' \(did you mean 'layer2'.* work as it is: cutmix\."):
+        evaluate(["manifoldmix:layer=layr2", "cutmix"], **options)
 
 
 def test_draws() -> None:

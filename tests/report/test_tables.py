@@ -70,6 +70,38 @@ def test_statistics_without_an_interval() -> None:
     assert pd.isna(_row(constant, "lam_correlation")["estimate"])
 
 
+def test_correlation_leaves_out_pairs_whose_gaze_share_is_unknown() -> None:
+    """A mix of several images may have a score though its two largest show no gaze."""
+    pairs = _pairs("comixup", n=50)
+    known = summary_table(pairs[:40], metrics=METRICS)
+    pairs.loc[40:, ["lam_gaze", "delta"]] = pd.NA
+    table = summary_table(pairs, metrics=METRICS)
+    assert list(_row(table, "lam_correlation")[["n", "estimate"]]) == [40, _row(known, "lam_correlation")["estimate"]]
+    assert [_row(table, metric)["n"] for metric in ("inconsistency", "inconsistency_rmse", "delta")] == [50, 50, 40]
+
+
+def test_pair_scores_of_methods_that_mix_several_images() -> None:
+    several = _pairs("comixup", n=60).assign(x_pair_inconsistency=0.25, x_label_elsewhere=0.5, x_other=1.0)
+    several.loc[:9, "x_pair_inconsistency"] = np.nan  # one image only
+    several.loc[10:14, "status"] = "no_gaze"
+    several.loc[15:16, "status"] = "nonfinite"
+    pairs = pd.concat([_pairs("cutmix", n=60), several])
+    table = summary_table(pairs, metrics=METRICS)
+    assert not set(table.loc[table["method"] == "cutmix", "metric"]) & {"pair_inconsistency", "label_elsewhere"}
+    assert not table["metric"].str.contains("other").any()
+    for metric, n, estimate, better in (
+        ("pair_inconsistency", 43, 0.25, "False"),
+        ("label_elsewhere", 58, 0.5, "<NA>"),
+    ):
+        row = _row(table, metric)
+        assert list(row[["n", "n_failed", "estimate", "unit"]]) == [n, 2, estimate, "fraction"]
+        assert str(row["higher_is_better"]) == better
+    interval = mean_interval(*(several[name][17:] for name in ("inconsistency", "source_id", "target_id")))
+    varied = several.assign(x_pair_inconsistency=several["inconsistency"].where(several["pair_id"] > 16))
+    row = _row(summary_table(varied, metrics=METRICS), "pair_inconsistency")
+    assert list(row[["estimate", "ci_low"]]) == pytest.approx([interval.mean, interval.low])
+
+
 def test_subsets() -> None:
     pairs = _pairs("cutmix", n=90)
     table = summary_table(pairs, metrics=METRICS, class_names=["NA", "wren"])
@@ -191,6 +223,17 @@ def test_pairs_without_gaze_get_a_column_only_where_there_are_some() -> None:
     assert "failed  no gaze  inconsistency" in printed[0]
     assert printed[1].split()[:4] == ["cutmix", "64", "0", "2"]
     assert len(printed) == 4
+
+
+def test_pair_scores_get_columns_only_where_there_are_some() -> None:
+    several = _pairs("comixup", n=64).assign(x_pair_inconsistency=0.25, x_label_elsewhere=0.0625)
+    pairs = pd.concat([_pairs("cutmix", n=64), several])
+    printed = printed_table(summary_table(pairs, metrics=METRICS), counts(pairs), "s").splitlines()
+    assert "(95% CI)  pair inconsistency %  label elsewhere %  bias %" in printed[0]
+    assert printed[1].split()[6:8] == ["-", "-"]
+    assert printed[2].split()[6:10] == ["25.0", "[25.0,", "25.0]", "6.2"]
+    assert printed[3].startswith("mixes of several images: inconsistency = 1/2 sum |label share - gaze share|")
+    assert len(printed) == 7
 
 
 def test_a_run_where_everything_failed_still_prints() -> None:
