@@ -15,18 +15,26 @@ import click
 from gazeeval.config import RunConfig, flag, read_config
 
 SECTIONS = {
-    "Methods and network": "method model arch weights_key unsafe_load geometry input_size crop_pct mean std",
+    "Methods and network": "method model arch attention_model attention_arch weights_key unsafe_load geometry "
+    "input_size crop_pct mean std",
     "Images and gaze": "data root split placement carry_over repeats px_per_degree sigma weight border",
     "Pairs": "num_pairs pair_file pairing pairing_saliency pairing_distance labels group_size seed",
     "Scores": "top_k references ci ci_method",
-    "Computing (changes no result)": "device batch_size workers",
-    "Output": "out save_images",
+    "Computing (changes no result)": "device batch_size workers shard",
+    "Output": "out masks save_images",
 }
 _SHORT = {"method": "-m", "data": "-d", "num_pairs": "-n", "batch_size": "-b", "workers": "-j", "out": "-o"}
 _METAVAR = {
-    **{"method": "SPEC", "model": "PATH|NAME", "arch": "NAME", "weights_key": "KEY", "data": "NAME|SPEC.yaml"},
+    **{
+        "method": "SPEC",
+        "model": "PATH|NAME",
+        "arch": "NAME",
+        "attention_model": "PATH|NAME",
+        "attention_arch": "NAME",
+    },
+    **{"weights_key": "KEY", "data": "NAME|SPEC.yaml"},
     **{"root": "DIR", "out": "DIR", "pair_file": "FILE", "split": "NAME", "placement": "WORD", "sigma": "WIDTH"},
-    **{"mean": "R,G,B", "std": "R,G,B", "top_k": "K,K,...", "device": "NAME"},
+    **{"mean": "R,G,B", "std": "R,G,B", "top_k": "K,K,...", "device": "NAME", "shard": "I/N"},
 }
 
 F = typing.TypeVar("F", bound=Callable[..., Any])

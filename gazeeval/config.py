@@ -49,6 +49,10 @@ class RunConfig(BaseModel):
         "data, none for other data",
     )
     arch: str | None = Field(None, description="timm's name of the architecture, if the checkpoint does not say it")
+    attention_model: Any = Field(
+        None, description="another network, likewise, for what methods ask about attention; default: the model itself"
+    )
+    attention_arch: str | None = Field(None, description="timm's name of its architecture, likewise")
     weights_key: str | None = Field(None, description="which weights of the checkpoint, e.g. ema")
     unsafe_load: bool = Field(False, description="load a checkpoint that needs code; runs whatever code it holds")
     geometry: Literal["eval", "stretch"] = Field(
@@ -118,8 +122,12 @@ class RunConfig(BaseModel):
         None, ge=1, description="pairs in one pass of the network; auto: all of a group"
     )
     workers: int = Field(2, ge=0, description="threads that read images")
+    shard: str | None = Field(
+        None, description="I/N: do only every N-th chunk, from I = 0; gazeeval report joins the shards of one --out"
+    )
 
     out: Path | None = Field(None, description="run folder, new or empty; default: gazeeval-runs/<time>-<fingerprint>")
+    masks: bool = Field(True, description="keep masks that are not one box, so that gaze can be weighed again later")
     save_images: int = Field(0, ge=0, description="draw the first N pairs of every method into images/")
 
     @field_validator("out")
@@ -146,6 +154,10 @@ class RunConfig(BaseModel):
     def plain(self) -> dict[str, Any]:
         """The options as YAML can hold them; objects by the name of their class."""
         return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+
+
+COMPUTING = ("device", "batch_size", "workers", "shard")
+"""Options that change no row: a run may be resumed with others."""
 
 
 def flag(name: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import inspect
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from importlib.resources import files
@@ -25,9 +25,13 @@ from gazeeval.mixers.base import AnyMixer, Mixer, canonical_name, parse_method
 from gazeeval.models.device import resolve_device
 from gazeeval.models.model import Model, load_model
 from gazeeval.pairing import SaliencyDistances
-from gazeeval.signals.base import ClassMap, Saliency
+from gazeeval.signals.attention import bottom_up_note
+from gazeeval.signals.base import BottomUp, ClassMap, Saliency, TopDown
 from gazeeval.signals.gradients import class_map_note
 from gazeeval.version import __version__
+
+CHUNK = 256
+"""Pairs that a chunk of a run has at least, unless it is the last."""
 
 _SIDE, _CROP = 224, 0.875
 _DEMO = (
@@ -45,6 +49,16 @@ class Job:
     plan: PairPlan
 
     @cached_property
+    def chunks(self) -> list[list[slice]]:
+        """The groups of pairs that are written together: what a run that is stopped may have to do again."""
+        chunks: list[list[slice]] = [[]]
+        for pairs in self.plan.groups():
+            if chunks[-1] and pairs.start - chunks[-1][0].start >= CHUNK:
+                chunks.append([])
+            chunks[-1].append(pairs)
+        return chunks
+
+    @cached_property
     def warnings(self) -> list[str]:
         """What a reader of the numbers must know, one sentence each."""
         engine = self.engine
@@ -56,19 +70,22 @@ class Job:
         engine = self.engine
         points = int(engine.dataset.gaze.n_fixations(np.arange(len(engine.dataset))).clip(min=0).sum())
         model = engine.model.describe() if engine.model else f"none, {engine.geometry.describe()}"
+        attention = f"attention model {engine.attention_model.describe()}  " if engine.attention_model else ""
         return (
             f"gazeeval {__version__}  data {engine.dataset.name} ({len(engine.dataset)} images, {points} fixations)  "
-            f"model {model}  device {engine.device}  seed {engine.seed}"
+            f"model {model}  {attention}device {engine.device}  seed {engine.seed}"
         )
 
     def settings(self) -> dict[str, Any]:
         """The options as ``--config`` takes them back, with what the data decided: for ``config.yaml``."""
         engine, options = self.engine, self.config.plain()
-        del options["out"]
-        given = zip(self.config.method, engine.methods, strict=True)
-        options["method"] = [spec if isinstance(spec, str) else name for spec, name in given]
-        if isinstance(self.config.model, Model):
-            options["model"] = self.config.model.path
+        del options["out"], options["shard"]
+        specs = zip(self.config.method, engine.methods, strict=True)
+        options["method"] = [spec if isinstance(spec, str) else name for spec, name in specs]
+        for name in ("model", "attention_model"):
+            given = getattr(self.config, name)
+            if isinstance(given, Model):
+                options[name] = given.path
         if isinstance(self.config.data, Dataset):
             options["data"] = engine.dataset.source
         return options | {"split": engine.dataset.split, "sigma": str(engine.recipe.sigma)}
@@ -86,6 +103,7 @@ class Job:
             "pairing": plan.pairing,
             "methods": [[name, own_code(mixer).get("sha256")] for name, mixer in engine.methods.items()],
             "model": engine.model.sha256 if engine.model else None,
+            "attention_model": engine.attention_model.sha256 if engine.attention_model else None,
             "geometry": engine.geometry.describe(),
             "gaze": str(engine.recipe),
             "gaze_choices": dict(engine.dataset.choices),
@@ -104,11 +122,12 @@ class Job:
         """What to quote beside a number."""
         engine, plan = self.engine, self.plan
         choices = [f"{name.replace('_', '-')}={value}" for name, value in engine.dataset.choices.items()]
-        model = f"{engine.model.arch}@{engine.model.sha256[:8]}" if engine.model else "none"
+        attention = {"attention": _named(engine.attention_model)} if engine.attention_model else {}
         return {
             "data": f"{engine.dataset.name}/{engine.dataset.split}@{engine.dataset.fingerprint[:8]}",
             "pairs": f"{plan.pairing}:{len(plan)}@{self.identity['pairs'][:8]}",
-            "model": model,
+            "model": _named(engine.model),
+            **attention,
             "geometry": engine.geometry.describe().replace(" ", ""),
             "gaze": ",".join([str(engine.recipe), *choices]),
             "seed": str(engine.seed),
@@ -116,19 +135,25 @@ class Job:
         }
 
 
+def _named(model: Model | None) -> str:
+    return f"{model.arch}@{model.sha256[:8]}" if model else "none"
+
+
 def prepare(config: RunConfig) -> Job:
     """Load and check everything that a run needs. Raises UsageError."""
     methods = _methods(config.method)
     device = resolve_device(config.device)
     dataset = _dataset(config)
-    model = _model(config, dataset)
+    model, attention_model = _model(config, dataset), _attention_model(config)
+    geometry = next((network.geometry for network in (model, attention_model) if network), _plain_geometry(config))
     engine = Engine(
         dataset=dataset,
         methods=methods,
         recipe=GazeRecipe(_sigma(config.sigma, dataset), config.weight, config.border),
-        geometry=model.geometry if model else _plain_geometry(config),
+        geometry=geometry,
         device=device,
         model=model,
+        attention_model=attention_model,
         seed=config.seed,
         top_k=tuple(sorted(set(config.top_k))),
         references=config.references,
@@ -220,6 +245,13 @@ def _model(config: RunConfig, dataset: Dataset) -> Model | None:
     )
 
 
+def _attention_model(config: RunConfig) -> Model | None:
+    model = config.attention_model
+    if model is None or isinstance(model, Model):
+        return model
+    return load_model(str(model), arch=config.attention_arch, device=config.device, unsafe_load=config.unsafe_load)
+
+
 def _plain_geometry(config: RunConfig) -> Geometry:
     side = config.input_size or _SIDE
     if config.geometry == "stretch":
@@ -233,17 +265,26 @@ def _sigma(text: str | None, dataset: Dataset) -> Sigma:
 
 
 def _model_warnings(engine: Engine) -> list[str]:
+    networks = [network for network in (engine.model, engine.attention_model) if network]
+    notes = [note for network in networks for note in (*network.notes, *_signal_notes(engine, network))]
     if engine.model is None:
-        return ["no model: the accuracy columns stay empty (pass --model CKPT)"]
-    notes = list(engine.model.notes)
-    if any(ClassMap() in mixer.needs() for mixer in engine.methods.values()):
-        notes.append(class_map_note(engine.model))
-    if engine.judge is None:
+        return ["no model: the accuracy columns stay empty (pass --model CKPT)", *notes]
+    if engine.networks.judge is None:
         notes.append(
             f"the model has {engine.model.num_classes} classes and the data set {len(engine.dataset.class_names)}: "
             "the accuracy columns stay empty"
         )
     return notes
+
+
+def _signal_notes(engine: Engine, network: Model) -> Iterator[str]:
+    """How ``network`` answers what can be answered in several ways, where a method asks for it."""
+    requests = {request for mixer in engine.methods.values() for request in mixer.needs() | mixer.needs_mixed()}
+    kinds = {type(request) for request in requests if engine.networks.asked(request) is network}
+    if ClassMap in kinds:
+        yield class_map_note(network)
+    if kinds & {BottomUp, TopDown}:
+        yield bottom_up_note(network)
 
 
 def _plan_warnings(plan: PairPlan, engine: Engine) -> list[str]:

@@ -10,6 +10,7 @@ import torch
 
 from gazeeval.job import Job, own_code
 from gazeeval.mixers.base import AnyMixer
+from gazeeval.models.model import Model
 from gazeeval.version import software
 
 SCHEMA = 1
@@ -18,7 +19,7 @@ SCHEMA = 1
 def manifest_of(job: Job) -> dict[str, Any]:
     """The manifest of a run, without status and times."""
     engine = job.engine
-    dataset, model, plan = engine.dataset, engine.model, job.plan
+    dataset, plan = engine.dataset, job.plan
     return {
         "schema": SCHEMA,
         "run_id": job.run_id,
@@ -44,30 +45,42 @@ def manifest_of(job: Job) -> dict[str, Any]:
             **dataset.choices,
         },
         "geometry": engine.geometry.describe(),
-        "model": None
-        if model is None
-        else {
-            "path": model.path,
-            "arch": model.arch,
-            "arch_origin": model.arch_origin,
-            "weights": model.weights,
-            "num_classes": model.num_classes,
-            "mean": list(model.mean),
-            "std": list(model.std),
-            "sha256": model.sha256,
-            "accuracy_columns": engine.judge is not None,
-        },
+        "model": _network(engine.model),
+        "attention_model": _network(engine.attention_model),
+        "accuracy_columns": engine.networks.judge is not None,
         "pairs": {
             "number": len(plan),
             "pairing": plan.pairing,
             "rounds": plan.rounds,
             "unpaired": plan.unpaired,
             "hash": job.identity["pairs"],
+            "chunks": [int(chunk[0].start) for chunk in job.chunks],
         },
+        "metrics": [
+            {"name": name, "unit": metric.unit, "higher_is_better": metric.higher_is_better}
+            for metric in engine.metrics()
+            for name in metric.columns
+        ],
         "methods": {name: _method(mixer) for name, mixer in engine.methods.items()},
         "references": list(engine.reference_names()),
         "device": _device(engine.device),
         "software": software(),
+    }
+
+
+def _network(model: Model | None) -> dict[str, Any] | None:
+    if model is None:
+        return None
+    return {
+        "path": model.path,
+        "arch": model.arch,
+        "arch_origin": model.arch_origin,
+        "weights": model.weights,
+        "num_classes": model.num_classes,
+        "geometry": model.geometry.describe(),
+        "mean": list(model.mean),
+        "std": list(model.std),
+        "sha256": model.sha256,
     }
 
 

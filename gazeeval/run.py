@@ -2,36 +2,40 @@
 
 from __future__ import annotations
 
+import fcntl
+import json
 import logging
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
-from itertools import chain, count
+from itertools import chain, count, islice
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
+import torch
 import yaml
 from tqdm import tqdm
 
-from gazeeval.config import RunConfig
+from gazeeval.config import COMPUTING, RunConfig
 from gazeeval.data.pairs import write_pair_file
 from gazeeval.engine import GroupResult
 from gazeeval.errors import UsageError
 from gazeeval.job import Job, prepare
 from gazeeval.manifest import manifest_of
+from gazeeval.masks import mask_file, save_masks
 from gazeeval.mixers.base import AnyMixer, Mixer
-from gazeeval.report.columns import FILES, Columns, describe, pair_columns
-from gazeeval.report.files import PairWriter, Results, read_csv, read_results, write_csv, write_json
+from gazeeval.report.files import PairWriter, Results, read_manifest, read_results, write_json
+from gazeeval.report.finish import finish, missing_chunks, writer_of
 from gazeeval.report.pictures import save_pair_sheets
-from gazeeval.report.tables import MetricInfo, group_table, summary_table
+from gazeeval.share import Share, share_of
 
 log = logging.getLogger("gazeeval")
 
-CHUNK = 256
-"""Pairs of one method in a file under ``parts/``."""
+_PATIENCE = 0.5  # seconds between two looks at what other processes have finished
 
 
 def evaluate(methods: Sequence[str | AnyMixer] | str | AnyMixer = ("cutmix", "saliencymix"), **options: Any) -> Results:
@@ -49,119 +53,177 @@ def evaluate(methods: Sequence[str | AnyMixer] | str | AnyMixer = ("cutmix", "sa
     """
     methods = [methods] if isinstance(methods, str | Mixer) else methods
     config = RunConfig.of({"method": methods, **options})
-    if config.out is not None:
-        return run(config)
     with tempfile.TemporaryDirectory(prefix="gazeeval-") as folder:
-        return run(config.model_copy(update={"out": Path(folder) / "run"}))
+        results = run(config.model_copy(update={"out": config.out or Path(folder) / "run"}))
+    if results is None:
+        raise UsageError("evaluate: got one of several processes, which has no tables. Call gazeeval.run.run.")
+    return results
 
 
-def run(config: RunConfig, *, progress: bool = False) -> Results:
-    """Do what ``config`` says and return the run. Raises as `evaluate`."""
-    if config.out is not None:
+def run(config: RunConfig, *, progress: bool = False) -> Results | None:
+    """Do what ``config`` says and return the run; None for a part of it, whose tables are made later.
+
+    Raises as `evaluate`.
+    """
+    share = share_of(config.shard)
+    if share.world > 1 and config.out is None:
+        raise UsageError(f"--out: got none for one of {share.world} processes. Name the folder that they share.")
+    if config.out is not None and share.world == 1:
         _require_free(config.out)
-    job = prepare(config)
+    job = prepare(config.model_copy(update={"device": _own_device(config.device, share)}))
     out = _new_folder(config.out or _default_folder(job))
-    log_file = logging.FileHandler(out / "run.log", encoding="utf-8")
-    log_file.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
-    log.addHandler(log_file)
-    level = log.level
-    log.setLevel(logging.INFO)
+    if (out / "manifest.json").exists():
+        _require_same_inputs(out, job)
+    return _record(job, out, share, progress)
+
+
+def resume(folder: Path, given: Mapping[str, object] | None = None, *, progress: bool = False) -> Results | None:
+    """Go on with a run that was stopped; it ends with the files of one that was not.
+
+    Args:
+        folder: the run folder.
+        given: options in place of those of the run: `COMPUTING` ones may differ, others must be as they were.
+
+    Raises:
+        UsageError: other options, or data, weights or pairs that are no longer the same; which is named.
+        DataError: this is no run folder.
+    """
+    manifest, given = read_manifest(folder), given or {}
+    if manifest["status"] == "complete":
+        log.info("%s is complete already", folder)
+        return read_results(folder)
+    before = RunConfig.of(manifest["config"])
+    config = RunConfig.of({**manifest["config"], **given, "out": folder})
+    old, new = before.plain(), config.plain()
+    _require_same(folder, {name: (old[name], new[name]) for name in set(given) - {"out", *COMPUTING}}, "option")
+    share = share_of(config.shard)
+    job = prepare(config.model_copy(update={"device": _own_device(config.device, share)}))
+    _require_same_inputs(folder, job)
+    return _record(job, folder, share, progress)
+
+
+def _require_same_inputs(folder: Path, job: Job) -> None:
+    was, now = read_manifest(folder)["identity"], json.loads(json.dumps(job.identity))
+    _require_same(folder, {name: (was.get(name), now[name]) for name in now}, "input")
+
+
+def _require_same(folder: Path, values: Mapping[str, tuple[object, object]], what: str) -> None:
+    changed = [f"{name}: {was!r}, now {now!r}" for name, (was, now) in sorted(values.items()) if was != now]
+    if changed:
+        raise UsageError(
+            f"{folder}: {what} that changes results, got {'; '.join(changed)}. "
+            "Resume with what it was started with, or start a new run."
+        )
+
+
+def _own_device(device: str, share: Share) -> str:
+    """Processes on one machine take its GPUs in turn."""
+    count = torch.cuda.device_count() if device == "auto" and share.world > 1 else 0
+    return f"cuda:{share.local % count}" if count else device
+
+
+def _record(job: Job, out: Path, share: Share, progress: bool) -> Results | None:
+    with _logged(out / "run.log", alone=share.world == 1):
+        for line in (job.header(), *(f"warning: {warning}" for warning in job.warnings)):
+            log.info(line)
+        try:
+            _do_chunks(job, out, share, progress)
+            if share.merges and job.config.save_images:
+                save_pair_sheets(job.engine, job.plan, job.config.save_images, out / "images")
+        except BaseException as error:
+            if (out / "manifest.json").exists():
+                stopped = isinstance(error, KeyboardInterrupt | SystemExit)
+                _set_status(out, "interrupted" if stopped else "failed")
+                error.add_note(f"{out} is not complete. Go on with: gazeeval run --resume {out}")
+            raise
+        if not share.merges:
+            return None
+        while missing_chunks(out):  # other processes are at work
+            time.sleep(_PATIENCE)
+        return finish(out)
+
+
+def _do_chunks(job: Job, out: Path, share: Share, progress: bool) -> None:
+    """Do what is not done yet of the chunks of this process."""
+    begun = (out / "manifest.json").exists()
+    mine = job.chunks[share.rank :: share.world]
+    chunks = [chunk for chunk in mine if not (begun and writer_of(out).is_finished(chunk[0].start))]
+    results = job.engine.run(job.plan, [pairs for chunk in chunks for pairs in chunk])
+    if begun:
+        _set_status(out, "running")
+    else:
+        results = _begin(job, out, results)
+    writer = writer_of(out)
+    total, left = (sum(pairs.stop - pairs.start for chunk in some for pairs in chunk) for some in (mine, chunks))
+    shown = None if progress else True
+    with tqdm(total=total, initial=total - left, unit="pair", disable=shown, file=sys.stderr) as bar:
+        for chunk in chunks:
+            _write_chunk(job, writer, chunk[0].start, islice(results, len(chunk)), bar)
+
+
+def _begin(job: Job, out: Path, results: Iterator[GroupResult]) -> Iterator[GroupResult]:
+    """Write what stands before the rows. The first group, in which the methods are tried out, is done before that."""
+    start = datetime.now(UTC).isoformat(timespec="seconds")
     try:
-        return _record(job, out, progress)
-    finally:
-        log.setLevel(level)
-        log.removeHandler(log_file)
-        log_file.close()
-
-
-def _record(job: Job, out: Path, progress: bool) -> Results:
-    started = time.time()
-    for line in (job.header(), *(f"warning: {warning}" for warning in job.warnings)):
-        log.info(line)
-    groups = _started(job, out)
-    manifest = manifest_of(job) | {"status": "running", "start": _iso(started)}
-    write_json(out / "manifest.json", manifest)
-    try:
-        columns = _write_tables(job, groups, out, progress)
-    except BaseException as error:
-        stopped = isinstance(error, KeyboardInterrupt | SystemExit)
-        write_json(out / "manifest.json", manifest | {"status": "interrupted" if stopped else "failed"})
-        error.add_note(f"{out} is not complete: start again with another --out, or remove it first")
-        raise
-    finished = {"status": "complete", "end": _iso(time.time()), "seconds": round(time.time() - started, 3)}
-    files_of_run = describe(FILES | {"inconsistency.csv": columns})
-    write_json(out / "manifest.json", manifest | finished | {"columns": files_of_run})
-    return read_results(out)
-
-
-def _started(job: Job, out: Path) -> Iterator[GroupResult]:
-    """The groups. The first, in which the methods are tried out, is done before anything of a result is written."""
-    groups = job.engine.run(job.plan)
-    try:
-        first = next(groups)
+        first = list(islice(results, 1))
     except BaseException:
-        (out / "run.log").unlink()
-        out.rmdir()
+        (out / "run.log").unlink(missing_ok=True)
+        if not any(out.iterdir()):
+            out.rmdir()
         raise
-    return chain([first], groups)
-
-
-def _write_tables(job: Job, groups: Iterator[GroupResult], out: Path, progress: bool) -> Columns:
-    """Write every file but the manifest; return the columns of inconsistency.csv."""
-    engine = job.engine
-    names = [*engine.methods, *engine.reference_names()]
-    columns = pair_columns(engine.top_k)
     (out / "config.yaml").write_text(yaml.safe_dump(job.settings(), sort_keys=False), encoding="utf-8")
-    write_pair_file(out / "pairs.csv", job.plan, engine.dataset.image_ids)
-    if job.config.save_images:
-        save_pair_sheets(engine, job.plan, job.config.save_images, out / "images")
+    write_pair_file(out / "pairs.csv", job.plan, job.engine.dataset.image_ids)
+    write_json(out / "manifest.json", manifest_of(job) | {"status": "running", "start": start})
+    return chain(first, results)
 
-    writer = PairWriter(out, names, columns)
-    chunks: dict[str, list[pd.DataFrame]] = {name: [] for name in names}
-    failures, timings = [], []
+
+def _write_chunk(job: Job, writer: PairWriter, first_pair: int, results: Iterator[GroupResult], bar: Any) -> None:
+    engine = job.engine
     fixed = {"run_id": job.run_id, "dataset": engine.dataset.name, "split": engine.dataset.split}
-    with tqdm(total=len(job.plan), unit="pair", disable=None if progress else True, file=sys.stderr) as bar:
-        for result in groups:
-            for name, rows in result.rows.items():
-                chunks[name].append(rows.assign(**fixed, method=name))
-            if sum(map(len, chunks[names[0]])) >= CHUNK:
-                _flush(writer, chunks)
-            failures.append(result.failures)
-            timings.append(_timing(result))
-            bar.update(len(next(iter(result.rows.values()))))
-    _flush(writer, chunks)
-    columns = writer.merge()
-    writer.remove_parts()
-
-    pairs = read_csv(out / "inconsistency.csv", columns)
-    infos = [
-        MetricInfo(name, metric.unit, metric.higher_is_better) for metric in engine.metrics() for name in metric.columns
-    ]
-    summary = summary_table(
-        pairs,
-        metrics=infos,
-        level=job.config.ci,
-        ci_method=job.config.ci_method,
-        class_names=engine.dataset.class_names,
-    )
-    write_csv(group_table(pairs), out / "groups.csv", FILES["groups.csv"])
-    write_csv(summary, out / "summary.csv", FILES["summary.csv"])
-    write_csv(pd.concat(failures), out / "failures.csv", FILES["failures.csv"])
-    write_csv(pd.concat(timings), out / "timing.csv", FILES["timing.csv"])
-    return columns
-
-
-def _flush(writer: PairWriter, chunks: dict[str, list[pd.DataFrame]]) -> None:
-    for frames in chunks.values():
-        if frames:
-            writer.write(pd.concat(frames))
-            frames.clear()
+    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in writer.methods}
+    failures, timings = [], []
+    for result in results:
+        for name, frame in result.rows.items():
+            rows[name].append(frame.assign(**fixed, method=name))
+        if job.config.masks:
+            for name, masks in result.masks.items():
+                save_masks(mask_file(writer.run, writer.methods.index(name), result.group), masks)
+        failures.append(result.failures)
+        timings.append(_timing(result))
+        bar.update(len(next(iter(result.rows.values()))))
+    for frames in rows.values():
+        writer.write(pd.concat(frames))
+    writer.finish(first_pair, pd.concat(failures), pd.concat(timings))
 
 
 def _timing(result: GroupResult) -> pd.DataFrame:
     rows = [(result.group, stage, method, seconds) for (stage, method), seconds in result.seconds.items()]
     frame = pd.DataFrame(rows, columns=["group_id", "stage", "method", "seconds"])
     return frame.assign(n=len(next(iter(result.rows.values()))))
+
+
+def _set_status(out: Path, status: str) -> None:
+    write_json(out / "manifest.json", read_manifest(out) | {"status": status})
+
+
+@contextmanager
+def _logged(path: Path, *, alone: bool) -> Iterator[None]:
+    """Write the log to ``path``. The file is locked meanwhile: one process at a time, or several of one run."""
+    level = log.level
+    with path.open("a", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, (fcntl.LOCK_EX if alone else fcntl.LOCK_SH) | fcntl.LOCK_NB)
+        except OSError as error:
+            raise UsageError(f"--out: {path.parent}, got a run that another process is at. Wait for it.") from error
+        handler = logging.StreamHandler(stream)
+        handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+        log.addHandler(handler)
+        log.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            log.setLevel(level)
+            log.removeHandler(handler)
 
 
 def _default_folder(job: Job) -> Path:
@@ -183,7 +245,3 @@ def _new_folder(out: Path) -> Path:
     except OSError as error:
         raise UsageError(f"--out: {out}, cannot be written: {error.strerror}. Name another folder.") from error
     return out
-
-
-def _iso(moment: float) -> str:
-    return datetime.fromtimestamp(moment, UTC).isoformat(timespec="seconds")

@@ -49,13 +49,15 @@ def read_results(run: str | Path) -> Results:
         DataError: a file is missing, cut or does not have the columns that manifest.json lists.
     """
     folder = Path(run)
-    manifest = _read_manifest(folder / "manifest.json")
+    manifest = read_manifest(folder)
     files = FILES | from_description(manifest.get("columns", {}))
     names = ("inconsistency.csv", "groups.csv", "summary.csv", "failures.csv")
     return Results(folder, manifest, *(read_csv(folder / name, files[name]) for name in names))
 
 
-def _read_manifest(path: Path) -> dict[str, Any]:
+def read_manifest(folder: Path) -> dict[str, Any]:
+    """manifest.json of a run folder. Raises DataError."""
+    path = folder / "manifest.json"
     try:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
@@ -158,10 +160,11 @@ def replacing(path: Path) -> Iterator[BinaryIO]:
 
 
 class PairWriter:
-    """Takes the rows of inconsistency.csv chunk by chunk, in any order and from any number of processes.
+    """Takes the rows of a run chunk by chunk, in any order and from any number of processes.
 
-    A chunk (consecutive pairs of one method) is a file under ``parts/``, so a killed run keeps what was finished.
-    ``merge`` joins them in the order of the run, with memory that does not depend on the number of pairs.
+    A chunk is a run of consecutive pairs. The rows of each method are a file under ``parts/``, its failures and times
+    two more, of which the last says that the chunk is finished: so a killed run keeps what it had finished.
+    ``merge`` joins the rows in the order of the run, with memory that does not depend on the number of pairs.
 
     Args:
         run: the run folder.
@@ -178,8 +181,12 @@ class PairWriter:
         """Where the chunk of ``method`` that starts at ``first_pair`` is, or will be once it is finished."""
         return self.parts / f"{self.methods.index(method):03d}-{first_pair:012d}.csv"
 
+    def is_finished(self, first_pair: int) -> bool:
+        """Whether everything of the chunk that starts at ``first_pair`` is written."""
+        return self._side("timing.csv", first_pair).exists()
+
     def write(self, rows: pd.DataFrame) -> Path:
-        """Write one chunk; a chunk that was there is replaced.
+        """Write one method's rows of a chunk; a file that was there is replaced.
 
         Raises:
             ValueError: rows of several methods, pairs that do not ascend, or a column without a schema.
@@ -189,6 +196,20 @@ class PairWriter:
             raise ValueError("a chunk holds ascending pairs of one method")
         path = self.chunk(str(methods[0]), int(pairs.iloc[0]))
         write_csv(rows, path, with_extras(self.columns, rows.columns))
+        return path
+
+    def finish(self, first_pair: int, failures: pd.DataFrame, timing: pd.DataFrame) -> None:
+        """Write the rest of a chunk whose rows are all written."""
+        for name, rows in (("failures.csv", failures), ("timing.csv", timing)):
+            write_csv(rows, self._side(name, first_pair), FILES[name])
+
+    def side_table(self, name: str) -> pd.DataFrame:
+        """failures.csv or timing.csv of all chunks."""
+        return pd.concat([read_csv(path, FILES[name]) for path in sorted(self.parts.glob(f"*/{name}"))])
+
+    def _side(self, name: str, first_pair: int) -> Path:
+        path = self.parts / f"{first_pair:012d}" / name
+        path.parent.mkdir(exist_ok=True)
         return path
 
     def merge(self) -> Columns:
@@ -207,10 +228,6 @@ class PairWriter:
                     else:
                         merged.write(_widened(part, columns))
         return columns
-
-    def remove_parts(self) -> None:
-        """Once the run is marked complete."""
-        shutil.rmtree(self.parts)
 
 
 def _first_line(path: Path) -> bytes:

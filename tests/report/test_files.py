@@ -48,6 +48,12 @@ def test_every_column_says_what_it_is() -> None:
         assert all(column.meaning for column in columns), file
 
 
+def test_pair_scores_of_group_methods_say_more_than_other_extras() -> None:
+    known, other = pair_columns(extras=["x_label_elsewhere", "x_rho"])[-2:]
+    assert (known.unit, other.unit) == ("fraction", "")
+    assert "share of the label" in known.meaning
+
+
 def test_schema_survives_the_manifest() -> None:
     assert from_description(json.loads(json.dumps(describe(FILES)))) == FILES
 
@@ -143,8 +149,6 @@ def test_a_chunk_is_there_only_once_it_is_finished(tmp_path: Path) -> None:
     writer.write(_rows("a", 0))
     writer.merge()
     assert len(read_csv(tmp_path / "inconsistency.csv", COLUMNS)) == 4
-    writer.remove_parts()
-    assert not writer.parts.exists()
 
 
 def test_no_parts_merge_into_a_header(tmp_path: Path) -> None:
