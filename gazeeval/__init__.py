@@ -35,15 +35,20 @@ if TYPE_CHECKING:
     from gazeeval.report.files import Results as Results
     from gazeeval.report.files import read_results as read_results
     from gazeeval.run import evaluate as evaluate
+    from gazeeval.signals.base import BottomUp as BottomUp
     from gazeeval.signals.base import CentrePrior as CentrePrior
+    from gazeeval.signals.base import ClassAttention as ClassAttention
+    from gazeeval.signals.base import ClassEvidence as ClassEvidence
     from gazeeval.signals.base import ClassMap as ClassMap
     from gazeeval.signals.base import FeatureMean as FeatureMean
     from gazeeval.signals.base import Features as Features
     from gazeeval.signals.base import GazeDensity as GazeDensity
     from gazeeval.signals.base import InputGradient as InputGradient
+    from gazeeval.signals.base import Logits as Logits
     from gazeeval.signals.base import Saliency as Saliency
     from gazeeval.signals.base import Signal as Signal
     from gazeeval.signals.base import Signals as Signals
+    from gazeeval.signals.base import TopDown as TopDown
     from gazeeval.types import GroupPlacement as GroupPlacement
     from gazeeval.types import Labels as Labels
     from gazeeval.types import Mix as Mix
@@ -63,15 +68,20 @@ _HOMES = {
     "report.files": ("Results", "read_results"),
     "run": ("evaluate",),
     "signals.base": (
+        "BottomUp",
         "CentrePrior",
+        "ClassAttention",
+        "ClassEvidence",
         "ClassMap",
         "FeatureMean",
         "Features",
         "GazeDensity",
         "InputGradient",
+        "Logits",
         "Saliency",
         "Signal",
         "Signals",
+        "TopDown",
     ),
     "types": ("GroupPlacement", "Labels", "Mix", "PairBatch", "Placement"),
     "version": ("__version__",),

@@ -14,7 +14,7 @@ from gazeeval.metrics.inconsistency import lam_gaze
 from gazeeval.mixers.base import AnyMixer, Draws, FeatureMixer, GroupMixer, parse_method
 from gazeeval.models.model import Model
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
-from gazeeval.signals.probe import answer_all, require_model
+from gazeeval.signals.networks import Networks
 from gazeeval.types import Mix, PairBatch
 
 
@@ -26,6 +26,7 @@ def mix(
     target_label: Tensor,
     *,
     model: Model | None = None,
+    attention_model: Model | None = None,
     seed: int = 0,
     draws: Draws | None = None,
     source_gaze: Tensor | None = None,
@@ -37,6 +38,7 @@ def mix(
         method: a spec such as ``"cutmix:alpha=0.2"``, or a mixer.
         source, target: (b, 3, h, w) float RGB in [0, 1]; the source is pasted, the target is the canvas.
         source_label, target_label: (b,) int64.
+        model, attention_model: answer what the method asks of a network; attention comes from the second, if given.
         seed: pair i gets the draws of pair i of a run with this seed.
         draws: draws to use instead, to replay a mix.
         source_gaze, target_gaze: (b, h, w) gaze densities of mass 1; with both, ``lam_gaze`` is filled.
@@ -54,20 +56,23 @@ def mix(
         torch.cat((source, target)), torch.cat((source_label, target_label)), order[:count], order[count:]
     )
     gaze = None if source_gaze is None or target_gaze is None else torch.cat((source_gaze, target_gaze))
-    signals = Signals(_answers(mixer, pairs, model, gaze), pairs.source, pairs.target)
+    networks = Networks(model, attention_model)
+    signals = Signals(_answers(mixer, pairs, networks, gaze), pairs.source, pairs.target)
     if draws is None:
         ids = np.arange(count if mixer.scope == "pair" else 1)
         draws = mixer.draw(PairRng(seed, type(mixer).name, ids), pairs.size).to(source.device)
     placement = mixer.place(pairs, signals, draws)
-    labels = mixer.weigh(pairs, placement, signals, draws, None)
+    mixed = placement.blend(source, target)
+    seen = Signals(networks.answer(mixer.needs_mixed(), mixed, None), order[:count], order[:count])
+    labels = mixer.weigh(pairs, placement, signals, draws, seen)
     share = None if gaze is None else lam_gaze(placement, gaze[pairs.source], gaze[pairs.target])[0]
-    return Mix(placement.blend(source, target), labels.lam, placement, labels.extra, share)
+    return Mix(mixed, labels.lam, placement, labels.extra, share)
 
 
-def _answers(mixer: AnyMixer, pairs: PairBatch, model: Model | None, gaze: Tensor | None) -> Mapping[Signal, Tensor]:
+def _answers(mixer: AnyMixer, pairs: PairBatch, networks: Networks, gaze: Tensor | None) -> Mapping[Signal, Tensor]:
     requests = mixer.needs()
-    require_model(type(mixer).name, requests, model)
-    answers = answer_all(requests - {GazeDensity(), CentrePrior()}, model, pairs.images, pairs.labels)
+    networks.require(type(mixer).name, requests | mixer.needs_mixed())
+    answers = networks.answer(requests - {GazeDensity(), CentrePrior()}, pairs.images, pairs.labels)
     if CentrePrior() in requests:
         raise UsageError(f"method {type(mixer).name}: centre prior, got no data set. Evaluate it in a run.")
     if GazeDensity() in requests:

@@ -10,21 +10,23 @@ from torch import Tensor
 from gazeeval.data.random import PairRng
 from gazeeval.errors import MixerError
 from gazeeval.mixers.base import AnyMixer, Draws, FeatureMixer, GroupMixer
-from gazeeval.models.model import Model
 from gazeeval.signals.base import Signals
+from gazeeval.signals.networks import Networks
 from gazeeval.types import Labels, PairBatch, Placement
 
 
-def check_pairs(mixer: AnyMixer, pairs: PairBatch, signals: Signals, seed: int = 0, model: Model | None = None) -> None:
+def check_pairs(
+    mixer: AnyMixer, pairs: PairBatch, signals: Signals, seed: int = 0, networks: Networks | None = None
+) -> None:
     """Raise MixerError where `mixer` breaks the contract on these pairs.
 
     Checked: shapes and ranges of mask, lam and what is visible of each image; that the mixed image is finite; inputs
     and the global random state unchanged; the same draws give the same result; a mixer of scope ``pair`` gives a pair
-    the same result alone as among others. ``model`` is for mixers that mix inside it.
+    the same result alone as among others. ``networks`` are for mixers that mix inside one or look at mixed images.
     """
     images, state = pairs.images.clone(), torch.get_rng_state()
     draws = _draw(mixer, pairs, range(len(pairs)), seed)
-    work = partial(_results, mixer, model=model)
+    work = partial(_results, mixer, networks=networks or Networks())
     results = work(pairs, signals, draws)
     _expect(torch.equal(images, pairs.images), "it writes to its input images")
     _expect(torch.equal(state, torch.get_rng_state()), "it draws from torch's global generator; draw from rng only")
@@ -46,16 +48,18 @@ def _draw(mixer: AnyMixer, pairs: PairBatch, ids: range | list[int], seed: int) 
 
 
 def _results(
-    mixer: AnyMixer, pairs: PairBatch, signals: Signals, draws: Draws, model: Model | None
+    mixer: AnyMixer, pairs: PairBatch, signals: Signals, draws: Draws, networks: Networks
 ) -> dict[str, Tensor]:
     """What a mixer makes of the pairs, by name, after checking shapes and ranges."""
     if isinstance(mixer, FeatureMixer):
+        model = networks.judge
         if model is None:
             raise MixerError("contract: it mixes inside a network; pass a model.")
-        lam, logits = mixer.share(draws), mixer.logits(model, pairs.source_images, pairs.target_images, draws)
-        _check_lam(lam, pairs)
+        labels = Labels(mixer.share(draws), mixer.extra(draws))
+        logits = mixer.logits(model, pairs.source_images, pairs.target_images, draws)
+        _check_labels(labels, pairs)
         _expect(logits.dim() == 2 and len(logits) == len(pairs), f"logits must be (b, classes), got {logits.shape}")
-        return {"lam": lam, "logits": logits}
+        return {"lam": labels.lam, "logits": logits}
     if isinstance(mixer, GroupMixer):
         composed = mixer.compose(pairs, signals, draws)
         shape, expected = tuple(composed.weights.shape[:2]), (len(pairs), len(pairs.images))
@@ -65,11 +69,13 @@ def _results(
         return {"weights": composed.weights}
     placement = mixer.place(pairs, signals, draws)
     _expect(isinstance(placement, Placement), f"place() must return a Placement, got {type(placement).__name__}")
-    labels = mixer.weigh(pairs, placement, signals, draws, None)
-    _expect(isinstance(labels, Labels), f"weigh() must return Labels, got {type(labels).__name__}")
-    _check_values(placement, labels, pairs)
     mixed = placement.blend_pairs(pairs)
     _expect(bool(mixed.isfinite().all()), "the mixed image must be finite")
+    each = torch.arange(len(pairs), device=mixed.device)
+    seen = Signals(networks.answer(mixer.needs_mixed(), mixed, None), each, each)
+    labels = mixer.weigh(pairs, placement, signals, draws, seen)
+    _expect(isinstance(labels, Labels), f"weigh() must return Labels, got {type(labels).__name__}")
+    _check_values(placement, labels, pairs)
     low, high = (float(bound) for bound in torch.stack(placement.visibility()).aminmax())
     _expect(low >= 0 and high <= 1, f"an own pixel must be visible by 0 to 1, got {low:g} .. {high:g}")
     return {"mask": placement.mask, "lam": labels.lam}
@@ -80,18 +86,16 @@ def _check_values(placement: Placement, labels: Labels, pairs: PairBatch) -> Non
     _expect(shape == expected, f"the mask must have shape {expected} (pairs, height, width), got {shape}")
     low, high = float(placement.mask.min()), float(placement.mask.max())
     _expect(low >= 0 and high <= 1, f"the mask must lie in [0, 1], got {low:g} .. {high:g}")
-    _check_lam(labels.lam, pairs)
-    for name, value in labels.extra.items():
-        _expect(
-            value.shape == labels.lam.shape, f"extra {name!r} must have shape ({len(pairs)},), got {tuple(value.shape)}"
-        )
+    _check_labels(labels, pairs)
 
 
-def _check_lam(lam: Tensor, pairs: PairBatch) -> None:
-    _expect(lam.shape == (len(pairs),), f"lam must have shape ({len(pairs)},), got {tuple(lam.shape)}")
-    known = lam[~lam.isnan()]
+def _check_labels(labels: Labels, pairs: PairBatch) -> None:
+    values = {"lam": labels.lam} | {f"extra {name!r}": value for name, value in labels.extra.items()}
+    for name, value in values.items():
+        _expect(value.shape == (len(pairs),), f"{name} must have shape ({len(pairs)},), got {tuple(value.shape)}")
+    known = labels.lam[~labels.lam.isnan()]
     inside = bool(((known >= 0) & (known <= 1)).all())
-    _expect(inside, f"lam must lie in [0, 1], got {lam.tolist()}")
+    _expect(inside, f"lam must lie in [0, 1], got {labels.lam.tolist()}")
 
 
 def _expect(condition: bool, message: str) -> None:

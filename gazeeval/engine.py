@@ -26,8 +26,9 @@ from gazeeval.data.geometry import Geometry
 from gazeeval.data.loader import ImageLoader, LoadedImages
 from gazeeval.data.pairs import PairPlan
 from gazeeval.errors import GazeEvalError, MixerError, UsageError
+from gazeeval.masks import Masks
 from gazeeval.metrics.base import METRICS, Metric, MetricOptions
-from gazeeval.mixers.base import AnyMixer, FeatureMixer, GroupMixer
+from gazeeval.mixers.base import AnyMixer, FeatureMixer
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
 from gazeeval.mixing import Group, Judge, mix_group
 from gazeeval.models.model import Model
@@ -35,8 +36,10 @@ from gazeeval.references import GroupGaze, References
 from gazeeval.rows import Outcome, pair_columns, result_columns, with_status
 from gazeeval.signals.answer import SignalCache, signal_cache
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
-from gazeeval.signals.probe import answer_all, check
-from gazeeval.types import Labels, Mix, PairBatch
+from gazeeval.signals.networks import Networks
+from gazeeval.types import GroupPlacement, Labels, Mix, PairBatch
+
+_GAZE: frozenset[Signal] = frozenset({GazeDensity(), CentrePrior()})
 
 
 @dataclass(frozen=True)
@@ -46,12 +49,14 @@ class GroupResult:
     Attributes:
         rows: method -> one row per pair of the group, failed pairs included.
         failures: method, pair_id, stage, exception, message.
+        masks: method -> what of each image shows, for methods that mix pixels otherwise than by one box.
         seconds: (stage, method) -> seconds; the method is empty for work that all share.
     """
 
     group: int
     rows: Mapping[str, pd.DataFrame]
     failures: pd.DataFrame
+    masks: Mapping[str, Masks]
     seconds: Mapping[tuple[str, str], float]
 
 
@@ -63,13 +68,15 @@ class GroupMixes:
         ids: (b,) numbers of the pairs in the plan.
         rows: (n,) the distinct images, rows of the data set.
         density: (n, h, w) gaze of the distinct images, mass 1, or all zero without gaze.
-        mixes: method -> the pairs, and their mixed images with label, placement and ``lam_gaze``.
+        mixes: method -> the pairs that its rows name, and their mixed images with label, placement and ``lam_gaze``; or
+            how much of each of the n images is where, for a method that mixes more than two. Methods that mix inside a
+            network are left out.
     """
 
     ids: NDArray[np.int64]
     rows: NDArray[np.int64]
     density: Tensor
-    mixes: Mapping[str, tuple[PairBatch, Mix]]
+    mixes: Mapping[str, tuple[PairBatch, Mix | GroupPlacement]]
 
 
 @dataclass(frozen=True)
@@ -81,6 +88,7 @@ class Engine:
         recipe: how fixations become a density.
         geometry: how images become the network input (the model's own, or a stated one without a model).
         model: answers what methods ask of a network, and gives the top-k columns; None leaves these empty.
+        attention_model: answers what is about attention in its place; None: the model does.
         top_k: the K of the top-k columns, ascending.
         references: whether the reference rows are computed.
         batch_size: images in one pass of the network; None: all of a group.
@@ -94,6 +102,7 @@ class Engine:
     geometry: Geometry
     device: torch.device
     model: Model | None = None
+    attention_model: Model | None = None
     seed: int = 0
     top_k: tuple[int, ...] = (1, 2, 5)
     references: bool = True
@@ -106,11 +115,10 @@ class Engine:
         """Reads the images. One for all who look at them: what it keeps is not read again."""
         return ImageLoader(self.dataset, self.geometry, workers=self.workers)
 
-    @property
-    def judge(self) -> Model | None:
-        """The model, where its classes are the data set's: only then do accuracies make sense."""
-        fits = self.model is not None and self.model.num_classes == len(self.dataset.class_names)
-        return self.model if fits else None
+    @cached_property
+    def networks(self) -> Networks:
+        """Who answers what methods ask."""
+        return Networks(self.model, self.attention_model, len(self.dataset.class_names))
 
     def metrics(self) -> list[Metric]:
         """The metrics of this run, each with its columns."""
@@ -125,26 +133,31 @@ class Engine:
         refused: dict[str, UsageError] = {}
         for name, mixer in self.methods.items():
             try:
-                check(name, mixer.needs(), self.model, self.cache)
-                if isinstance(mixer, FeatureMixer) and self.judge is None:
-                    raise UsageError(
-                        f"method {name}: mixes inside a network with the data set's classes, got "
-                        f"{'one with others' if self.model else 'none'}. Pass --model CKPT."
-                    )
-                if mixer.needs_mixed():
-                    raise UsageError(
-                        f"method {name}: signals of the mixed image, which nothing gives yet. Leave it out."
-                    )
+                self._check(name, mixer)
             except UsageError as error:
                 refused[name] = error
         if refused:
             served = ", ".join(name for name in self.methods if name not in refused) or "none"
             raise UsageError(f"{next(iter(refused.values()))} Methods of this run that work as it is: {served}.")
 
-    def run(self, plan: PairPlan) -> Iterator[GroupResult]:
-        """Evaluate all methods on the pairs of ``plan``, a group at a time."""
+    def _check(self, name: str, mixer: AnyMixer) -> None:
+        of_mixed = mixer.needs_mixed()
+        self.networks.check(name, mixer.needs() | of_mixed, self.cache)
+        about_one = sorted(repr(request) for request in of_mixed if request.needs_label or request in _GAZE)
+        if about_one:
+            raise UsageError(f"method {name}: {about_one[0]} of a mixed image, which has not one label and no gaze.")
+        if isinstance(mixer, FeatureMixer):
+            if self.networks.judge is None:
+                raise UsageError(
+                    f"method {name}: mixes inside a network with the data set's classes, got "
+                    f"{'one with others' if self.model else 'none'}. Pass --model CKPT."
+                )
+            mixer.check(self.networks.judge)
+
+    def run(self, plan: PairPlan, groups: Sequence[slice] | None = None) -> Iterator[GroupResult]:
+        """Evaluate all methods on the pairs of ``plan``, a group at a time: all of them, or those of ``groups``."""
         self.check()
-        slices = list(plan.groups())
+        slices = list(plan.groups()) if groups is None else groups
         loaded = self._read(plan, slices)
         for first, pairs in enumerate(slices):
             clock = _Clock()
@@ -160,19 +173,17 @@ class Engine:
             readable = _readable(plan, pairs, images)
             if readable.any():
                 group = self._prepare(plan, np.arange(pairs.start, pairs.stop)[readable], images, _Clock())
-                pairwise = {
-                    name: mixer
-                    for name, mixer in self.methods.items()
-                    if not isinstance(mixer, FeatureMixer | GroupMixer)
-                }
-                mixes = {name: self._mix(name, mixer, group) for name, mixer in pairwise.items()}
+                drawn = {name: mixer for name, mixer in self.methods.items() if not isinstance(mixer, FeatureMixer)}
+                mixes = {name: self._mix(name, mixer, group) for name, mixer in drawn.items()}
                 yield GroupMixes(group.ids, group.rows, group.density, mixes)
 
-    def _mix(self, name: str, mixer: AnyMixer, group: Group) -> tuple[PairBatch, Mix]:
+    def _mix(self, name: str, mixer: AnyMixer, group: Group) -> tuple[PairBatch, Mix | GroupPlacement]:
         with _named(name, group):
             outcome = self._mixed(mixer, group)
             pairs = outcome.pairs or group.pairs
-            assert outcome.placement is not None  # feature and group mixers are left out
+            if outcome.composed is not None:
+                return pairs, outcome.composed
+            assert outcome.placement is not None  # feature mixers are left out
             mixed = outcome.placement.blend(pairs.source_images, pairs.target_images)
             return pairs, Mix(mixed, outcome.labels.lam, outcome.placement, outcome.labels.extra, outcome.gaze[0])
 
@@ -193,21 +204,25 @@ class Engine:
         columns = pair_columns(self.dataset, number, ids, source, target)
         names = (*self.methods, *self.reference_names())
         rows: dict[str, pd.DataFrame] = dict.fromkeys(names, columns[:0])
+        masks: dict[str, Masks] = {}
         if readable.any():
             group = self._prepare(plan, ids[readable], images, clock)
             known = columns[readable].reset_index(drop=True)
             for name, mixer in self.methods.items():
                 with clock("method", name), _named(name, group):
                     if is_first:
-                        check_pairs(mixer, *group.first(3), model=self.judge)
-                    rows[name] = self._rows(known, group, self._mixed(mixer, group))
+                        check_pairs(mixer, *group.first(3), networks=self.networks)
+                    outcome = self._mixed(mixer, group)
+                    rows[name] = self._rows(known, group, outcome)
+                    if (shown := outcome.irregular) is not None:
+                        masks[name] = Masks(group.ids, group.rows, shown)
             if self.references:
                 with clock("references"):
                     rows |= self._reference_rows(known, group)
         broken = columns[~readable].assign(status="failed", note=_reasons(images, source[~readable], target[~readable]))
         if len(broken):
             rows = {name: pd.concat((frame, broken)).sort_values("pair_id") for name, frame in rows.items()}
-        return GroupResult(number, rows, _failures(rows), clock.seconds)
+        return GroupResult(number, rows, _failures(rows), masks, clock.seconds)
 
     def _prepare(self, plan: PairPlan, ids: NDArray[np.int64], images: LoadedImages, clock: _Clock) -> Group:
         """The pairs ``ids`` of one group, all readable, on the device."""
@@ -226,11 +241,10 @@ class Engine:
             gaze: dict[Signal, Tensor] = {GazeDensity(): density}
             if CentrePrior() in requests:
                 gaze[CentrePrior()] = self._references.priors(density)
-            answers = answer_all(
+            answers = self.networks.answer(
                 requests - gaze.keys(),
-                self.model,
                 pairs.images,
-                pairs.labels if self.judge else None,
+                pairs.labels,
                 keys=images.rows.tolist(),
                 cache=self.cache,
                 batch_size=self.batch_size,
@@ -239,7 +253,7 @@ class Engine:
         return Group(int(plan.group[ids[0]]), ids, images.rows, pairs, density, signals)
 
     def _mixed(self, mixer: AnyMixer, group: Group) -> Outcome:
-        return mix_group(mixer, group, self.seed, Judge(self.judge, self.batch_size))
+        return mix_group(mixer, group, self.seed, Judge(self.networks, self.batch_size))
 
     def _reference_rows(self, known: pd.DataFrame, group: Group) -> dict[str, pd.DataFrame]:
         mixer = CutMix()

@@ -14,10 +14,10 @@ from torch import Tensor
 from gazeeval.data.random import PairRng
 from gazeeval.metrics.inconsistency import gaze_shares, group_inconsistency, lam_gaze
 from gazeeval.mixers.base import AnyMixer, D, FeatureMixer, GroupMixer, Mixer
-from gazeeval.models.model import Model
 from gazeeval.pairing import own_sources
 from gazeeval.rows import Outcome
-from gazeeval.signals.base import Signals
+from gazeeval.signals.base import Logits, Signal, Signals
+from gazeeval.signals.networks import Networks
 from gazeeval.types import GroupPlacement, Labels, PairBatch, Placement
 
 
@@ -59,19 +59,22 @@ class Group:
 
 @dataclass(frozen=True)
 class Judge:
-    """The network that classifies mixed images; None where its classes are not those of the data set.
+    """The networks that look at mixed images; ``batch_size`` mixes in one pass, None: all of a group."""
 
-    ``batch_size`` is the number of mixes in one pass; None: all of a group.
-    """
-
-    model: Model | None
+    networks: Networks
     batch_size: int | None = None
 
-    def probabilities(self, mixed: Callable[[slice], Tensor], count: int) -> Tensor | None:
-        """(b, classes) softmax on the ``mixed`` images, which are made pass by pass."""
-        if self.model is None:
-            return None
-        return torch.cat([self.model.logits(mixed(part)) for part in self.passes(count)]).softmax(dim=1)
+    def look(
+        self, mixed: Callable[[slice], Tensor], count: int, requests: frozenset[Signal] = frozenset()
+    ) -> tuple[Tensor | None, dict[Signal, Tensor]]:
+        """(b, classes) softmax, None without a network of the data set's classes, and the answers (b, ...) to
+        ``requests``, from one pass over the ``mixed`` images, which are made part by part."""
+        asked = requests | ({Logits()} if self.networks.judge else set())
+        if not asked:
+            return None, {}
+        parts = [self.networks.answer(asked, mixed(part), None) for part in self.passes(count)]
+        answers = {request: torch.cat([part[request] for part in parts]) for request in asked}
+        return answers[Logits()].softmax(dim=1) if self.networks.judge else None, answers
 
     def passes(self, count: int) -> list[slice]:
         """The pairs of each pass."""
@@ -88,26 +91,34 @@ def mix_group(mixer: AnyMixer, group: Group, seed: int, judge: Judge) -> Outcome
     if isinstance(mixer, FeatureMixer):
         outcome = _inside(mixer, group, draws, judge)
     elif isinstance(mixer, GroupMixer):
-        outcome = _composed(mixer.compose(group.pairs, signals, draws), group, judge)
+        outcome = _composed(mixer, group, signals, draws, judge)
     else:
-        placement = mixer.place(group.pairs, signals, draws)
-        labels = mixer.weigh(group.pairs, placement, signals, draws, None)
-        outcome = Outcome(
-            labels,
-            group.gaze(placement),
-            placement,
-            pairs=None if mixer.pairing == "run" else group.pairs,
-            probabilities=judge.probabilities(partial(_blended, placement, group.pairs), len(placement)),
-        )
-    flat, nonfinite = signals.degenerate()
+        outcome = _placed(mixer, group, signals, draws, judge)
     by_class = any(request.needs_label for request in mixer.needs())
     return replace(
         outcome,
         lam_draw=getattr(draws, "lam", None),
-        flat=flat,
-        nonfinite=nonfinite,
         applicable=mixer.scores_gaze,
-        label_from="prediction" if by_class and judge.model is None else "dataset",
+        label_from="prediction" if by_class and judge.networks.judge is None else "dataset",
+    )
+
+
+def _placed(mixer: Mixer[D], group: Group, signals: Signals, draws: D, judge: Judge) -> Outcome:
+    pairs = group.pairs
+    placement = mixer.place(pairs, signals, draws)
+    probabilities, answers = judge.look(partial(_blended, placement, pairs), len(pairs), mixer.needs_mixed())
+    each = torch.arange(len(pairs), device=pairs.source.device)
+    mixed = Signals(answers, each, each)
+    labels = mixer.weigh(pairs, placement, signals, draws, mixed)
+    (flat, nonfinite), (flat_mixed, nonfinite_mixed) = signals.degenerate(), mixed.degenerate()
+    return Outcome(
+        labels,
+        group.gaze(placement),
+        placement,
+        pairs=None if mixer.pairing == "run" else pairs,
+        probabilities=probabilities,
+        flat=flat | flat_mixed,
+        nonfinite=nonfinite | nonfinite_mixed,
     )
 
 
@@ -116,22 +127,23 @@ def _blended(placement: Placement, pairs: PairBatch, part: slice) -> Tensor:
 
 
 def _inside(mixer: FeatureMixer[D], group: Group, draws: D, judge: Judge) -> Outcome:
-    pairs, model = group.pairs, judge.model
+    pairs, model = group.pairs, judge.networks.judge
     assert model is not None  # the engine refuses such a run
     logits = [
         mixer.logits(model, pairs.images[pairs.source[part]], pairs.images[pairs.target[part]], draws[part])
         for part in judge.passes(len(pairs))
     ]
-    labels = Labels(mixer.share(draws))
+    labels = Labels(mixer.share(draws), mixer.extra(draws))
     nothing = torch.full_like(labels.lam, torch.nan)
     return Outcome(labels, (nothing,) * 3, probabilities=torch.cat(logits).softmax(dim=1))
 
 
-def _composed(placement: GroupPlacement, group: Group, judge: Judge) -> Outcome:
+def _composed(mixer: GroupMixer[D], group: Group, signals: Signals, draws: D, judge: Judge) -> Outcome:
     """The whole mix is scored, its two largest images are named: the target has the larger share.
 
     A mix of one image names it twice: all of it is the target.
     """
+    placement = mixer.compose(group.pairs, signals, draws)
     shares, seen = placement.shares(), placement.visible_gaze(group.density)
     gaze = gaze_shares(placement, group.density)
     (o_target, o_source), (target, source) = (found.unbind(1) for found in shares.topk(2, dim=1))
@@ -142,13 +154,17 @@ def _composed(placement: GroupPlacement, group: Group, judge: Judge) -> Outcome:
     S, source = torch.where(single, 0, S), torch.where(single, target, source)
     lam, lam_gaze_ = o_source / (o_source + o_target), g_source / (g_source + g_target)
     apart = torch.where(single, torch.nan, (lam - lam_gaze_).abs())
+    flat, nonfinite = signals.degenerate_mixes(mixer.needs(), shares > 0)
     return Outcome(
         Labels(lam, {"pair_inconsistency": apart, "label_elsewhere": 1 - o_target - o_source}),
         (lam_gaze_, S, T),
+        composed=placement,
         pairs=replace(group.pairs, source=source, target=target),
         n_images=(shares > 0).sum(dim=1),
         scores={"inconsistency": group_inconsistency(shares, gaze)},
-        probabilities=judge.probabilities(partial(_blended_group, placement, group.pairs), len(placement)),
+        probabilities=judge.look(partial(_blended_group, placement, group.pairs), len(placement))[0],
+        flat=flat,
+        nonfinite=nonfinite,
     )
 
 

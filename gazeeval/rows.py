@@ -14,7 +14,7 @@ from torch import Tensor
 
 from gazeeval.data.dataset import Dataset
 from gazeeval.metrics.base import Metric, MixedBatch
-from gazeeval.types import Labels, PairBatch, Placement
+from gazeeval.types import GroupPlacement, Labels, PairBatch, Placement
 
 _EDGES = ("x0", "y0", "x1", "y1")
 _NOTES = {
@@ -34,6 +34,7 @@ class Outcome:
         gaze: lam_gaze, and how much of the gaze of source and target is visible, (b,) float64 each; NaN where there is
             no mixed image.
         placement: of two images; None where features or more than two images are mixed.
+        composed: of more than two images, where the method makes such mixes.
         pairs: the images that the rows are about, where they are not the run's pair (partners of its own).
         n_images: (b,) how many images are in a mix.
         lam_draw: (b,) float64, share of the source as first drawn, or None.
@@ -47,6 +48,7 @@ class Outcome:
     labels: Labels
     gaze: tuple[Tensor, Tensor, Tensor]
     placement: Placement | None = None
+    composed: GroupPlacement | None = None
     pairs: PairBatch | None = None
     n_images: Tensor | None = None
     lam_draw: Tensor | None = None
@@ -56,6 +58,13 @@ class Outcome:
     nonfinite: Tensor | None = None
     applicable: bool = True
     label_from: Literal["dataset", "prediction"] = "dataset"
+
+    @property
+    def irregular(self) -> Placement | GroupPlacement | None:
+        """What shows where, if boxes in the rows do not say it."""
+        if self.placement is None or self.placement.kind == "box":
+            return self.composed
+        return self.placement
 
 
 def pair_columns(
@@ -106,20 +115,26 @@ def result_columns(pairs: PairBatch, outcome: Outcome, metrics: Sequence[Metric]
 def with_status(
     frame: pd.DataFrame, applicable: bool, scored: Sequence[str], *, own_partners: bool = False
 ) -> pd.DataFrame:
-    """Add ``status`` and ``note``; rows without a usable result lose their ``scored`` columns."""
+    """Add ``status`` and ``note``; rows without a usable result lose their ``scored`` columns.
+
+    A mix of several images whose two largest show no gaze still has a score, so it is ok; only lam_gaze is unknown.
+    """
     lam = frame["lam"].to_numpy()
     bad = (frame["_nonfinite"] > 0) | ~((lam >= 0) & (lam <= 1))
     status = np.full(len(frame), "ok" if applicable else "not_applicable", dtype=object)
     status[frame["_flat"] > 0] = "flat_map"
     status[bad] = "nonfinite"
     seen = frame["gaze_kept_source"] + frame["gaze_kept_target"]
-    status[frame["lam_gaze"].isna() & seen.notna()] = "no_gaze"
+    unseen = frame["lam_gaze"].isna() & seen.notna()
+    status[unseen & frame["inconsistency"].isna()] = "no_gaze"
     useless = np.isin(status, ["nonfinite", "flat_map"])
     frame = frame.drop(columns=["_flat", "_nonfinite"])
     lost = frame.columns.intersection([*scored, "lam_gaze"])
     frame.loc[useless, lost] = np.nan
     notes = _NOTES | {"ok": "partners of its own, compare unpaired" if own_partners else ""}
-    return frame.assign(status=status, note=[notes[value] for value in status])
+    frame = frame.assign(status=status, note=[notes[value] for value in status])
+    frame.loc[unseen & (status == "ok"), "note"] += "; the two largest images show no gaze"
+    return frame
 
 
 def _box_columns(placement: Placement) -> dict[str, Tensor]:

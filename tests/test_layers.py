@@ -10,19 +10,19 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # bottom to top; a module imports from its own layer or from below
-    {"errors", "types", "registry", "cache", "config", "version"},
+    {"errors", "types", "registry", "cache", "config", "share", "version"},
     {"data"},
     {"models"},
     {"signals"},
     {"mixers", "metrics"},
     {"statistics"},
-    {"contract", "pairing", "references", "rows"},
+    {"contract", "masks", "pairing", "references", "rows"},
     {"mixing"},
     {"engine"},
     {"report"},
     {"job"},
     {"manifest"},
-    {"run", "api", "testing"},
+    {"run", "api", "testing", "gaze_agreement", "robustness"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

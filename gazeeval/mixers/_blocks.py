@@ -53,6 +53,24 @@ def repeated(cells: Tensor, size: tuple[int, int]) -> Tensor:
     return spread.reshape(count, *size)
 
 
+def top_left(maps: Tensor, rows: int, cols: int) -> Tensor:
+    """(b, rows, cols): the value of ``maps`` (b, h, w) at the top left pixel of each cell of a grid, whatever the size.
+
+    Nearest interpolation as torch does it, but in integers, so that rounding cannot take another pixel.
+    """
+    row, col = (
+        torch.arange(count, device=maps.device) * pixels // count
+        for count, pixels in zip((rows, cols), maps.shape[1:], strict=True)
+    )
+    return maps[:, row[:, None], col]
+
+
+def first_cells(order: Tensor, count: Tensor | int) -> Tensor:
+    """(b, cells) bool: which cells are among the first ``count``, (b, 1) or one number, of ``order`` (b, cells)."""
+    place = torch.arange(order.shape[1], device=order.device)
+    return torch.zeros_like(order, dtype=torch.bool).scatter(1, order, (place < count).expand_as(order))
+
+
 def largest_divisor(length: int, at_most: int) -> int:
     """The largest divisor of ``length`` up to ``at_most``."""
     return max(d for d in range(1, min(length, at_most) + 1) if length % d == 0)

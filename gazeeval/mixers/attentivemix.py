@@ -11,6 +11,7 @@ from torch.nn.functional import adaptive_avg_pool2d
 
 from gazeeval.data.random import PairRng
 from gazeeval.errors import UsageError
+from gazeeval.mixers._blocks import first_cells
 from gazeeval.mixers.base import Draws, Mixer, beta_share, register_mixer, require_positive
 from gazeeval.signals.base import FeatureMean, Signal, Signals
 from gazeeval.types import PairBatch, Placement
@@ -89,8 +90,7 @@ class AttentiveMix(Mixer[Draws]):
 def _strongest(attention: Tensor, count: Tensor | int) -> Tensor:
     """(b, rows, cols) float32, 1 at the ``count`` highest values; the first in raster order among equals."""
     order = attention.flatten(1).argsort(dim=1, descending=True, stable=True)
-    chosen = (torch.arange(order.shape[1], device=order.device) < count).expand_as(order)
-    return torch.zeros_like(order).scatter(1, order, chosen.long()).float().view_as(attention)
+    return first_cells(order, count).float().view_as(attention)
 
 
 def _upsampled(cells: Tensor, size: tuple[int, int]) -> Tensor:

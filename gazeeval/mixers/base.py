@@ -11,7 +11,7 @@ import importlib
 import importlib.util
 import inspect
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, Self, TypeVar, get_type_hints
@@ -131,6 +131,13 @@ class FeatureMixer(Mixer[D]):
     def share(self, draws: D) -> Tensor:
         """(b,) float64, share of the source label."""
         raise NotImplementedError
+
+    def extra(self, draws: D) -> Mapping[str, Tensor]:
+        """Columns of its own, (b,) each; written as ``x_<name>``. Default: none."""
+        return {}
+
+    def check(self, model: Model) -> None:
+        """Raise UsageError, before a run, where `logits` cannot work with ``model``. Default: it can with all."""
 
     def logits(self, model: Model, source: Tensor, target: Tensor, draws: D) -> Tensor:
         """(b, classes) of the mixed features of ``source`` and ``target`` (b, 3, h, w) in [0, 1]. Deterministic."""

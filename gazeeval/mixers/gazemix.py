@@ -28,9 +28,9 @@ class GazeMix(Mixer[WindowDraws]):
     """Reference, not a training method: it needs human gaze on both images.
 
     The box with most gaze of the source is pasted over the box with least gaze of the target; both have sides
-    ``H*sqrt(s)``, ``W*sqrt(s)``, s ~ Beta(alpha, alpha), the draw of CutMix, and are not clipped. ``lam`` = S / (S +
-    T), the
-    gaze itself: the score is 0 by construction, and the accuracy columns show what a mixer gains that knows the gaze.
+    ``H*sqrt(s)``, ``W*sqrt(s)``, s ~ Beta(alpha, alpha), the draw of CutMix, and are not clipped. ``lam`` =
+    S / (S + T), the gaze itself: the score is 0 by construction, and the accuracy columns show what a mixer gains that
+    knows the gaze.
     """
 
     alpha: float = 1.0

@@ -14,7 +14,7 @@ pairs is looked at once. Reading what was not declared raises :class:`Undeclared
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal, get_args
 
@@ -40,7 +40,7 @@ class Signal:
         needs_model: whether only a network can answer it.
         needs_label: whether it is about the image's class. Where the data set's classes are not the network's, the
             class that the network predicts stands in.
-        needs_own_classes: whether the network must have the data set's classes, since it reads the classifier's row.
+        needs_own_classes: whether the network must have the data set's classes, since the answer is about them.
         of_attention: whether the network that gives attention answers it, where it is another than the classifier.
         is_map: whether the answer is a map of importance, of no use where it is constant or not finite.
     """
@@ -143,6 +143,7 @@ class Logits(Signal):
     """What the network's classifier says, (n, classes) float32. Of the mixed image it is the pass that top-k needs."""
 
     needs_model: ClassVar[bool] = True
+    needs_own_classes: ClassVar[bool] = True
 
 
 @dataclass(frozen=True)
@@ -261,8 +262,28 @@ class Signals:
         nonfinite = torch.zeros_like(flat)
         for request, of_source in self._read:
             if request.is_map:
-                answers = self._answers[request].flatten(1)
+                constant, wrong = _faults(self._answers[request])
                 rows = self._source if of_source else self._target
-                flat |= (answers.amax(dim=1) == answers.amin(dim=1))[rows]
-                nonfinite |= ~answers.isfinite().all(dim=1)[rows]
+                flat |= constant[rows]
+                nonfinite |= wrong[rows]
         return flat, nonfinite
+
+    def degenerate_mixes(self, requests: Iterable[Signal], shown: Tensor) -> tuple[Tensor, Tensor]:
+        """(b,) bool each: mixes of which an image has a constant map among ``requests``, and one that is not finite.
+
+        ``shown`` (b, n) bool: which of the distinct images each mix shows.
+        """
+        flat = torch.zeros_like(shown[:, 0])
+        nonfinite = torch.zeros_like(flat)
+        for request in requests:
+            if request.is_map:
+                constant, wrong = _faults(self._answers[request])
+                flat |= (shown & constant).any(dim=1)
+                nonfinite |= (shown & wrong).any(dim=1)
+        return flat, nonfinite
+
+
+def _faults(maps: Tensor) -> tuple[Tensor, Tensor]:
+    """(n,) bool each: which maps are constant, and which are not finite."""
+    values = maps.flatten(1)
+    return values.amax(dim=1) == values.amin(dim=1), ~values.isfinite().all(dim=1)

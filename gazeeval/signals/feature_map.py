@@ -45,13 +45,13 @@ def as_map(model: Model, found: Tensor, size: tuple[int, int]) -> Tensor:
         return (found.permute(0, 3, 1, 2) if channels_last else found).float()
     if found.ndim == 3:
         tokens = found[:, getattr(network, "num_prefix_tokens", 0) :]
-        rows, cols = _grid(network, tokens.shape[1], size)
+        rows, cols = patch_grid(network, tokens.shape[1], size)
         if rows * cols == tokens.shape[1]:
             return tokens.transpose(1, 2).reshape(len(tokens), -1, rows, cols).float()
     raise _no_map(model, f"a tensor {tuple(found.shape)} from forward_features")
 
 
-def _grid(network: nn.Module, tokens: int, size: tuple[int, int]) -> tuple[int, int]:
+def patch_grid(network: nn.Module, tokens: int, size: tuple[int, int]) -> tuple[int, int]:
     """(rows, cols) of the patches of an image of ``size``; where the network does not say, patches are square."""
     embed = getattr(network, "patch_embed", None)
     if embed is not None and hasattr(embed, "dynamic_feat_size"):
@@ -59,6 +59,11 @@ def _grid(network: nn.Module, tokens: int, size: tuple[int, int]) -> tuple[int, 
         return rows, cols
     rows = max(1, round(math.sqrt(tokens * size[0] / size[1])))
     return rows, tokens // rows
+
+
+def reads_class_token(network: nn.Module) -> bool:
+    """Whether the classifier reads a class token, and not the patches."""
+    return getattr(network, "global_pool", None) == "token"
 
 
 def _no_map(model: Model, given: str) -> UsageError:

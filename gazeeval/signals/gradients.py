@@ -15,7 +15,7 @@ from torch.nn.functional import cross_entropy
 
 from gazeeval.errors import UsageError
 from gazeeval.models.model import Model
-from gazeeval.signals.feature_map import as_map, forward_features, forward_head
+from gazeeval.signals.feature_map import as_map, forward_features, forward_head, reads_class_token
 
 
 def input_gradient(logits: Tensor, x: Tensor, labels: Tensor) -> Tensor:
@@ -56,7 +56,7 @@ def watched_features(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
     Raises:
         UsageError: the network has no feature map, or reads a class token and has no blocks.
     """
-    if not _reads_class_token(model.network):
+    if not reads_class_token(model.network):
         found = forward_features(model, x).requires_grad_()
         return found, found
     with _entering(_last_block(model)) as tokens:
@@ -66,7 +66,7 @@ def watched_features(model: Model, x: Tensor) -> tuple[Tensor, Tensor]:
 
 def class_map_note(model: Model) -> str:
     """One line for a report: what the class maps of ``model`` are."""
-    if _reads_class_token(model.network):
+    if reads_class_token(model.network):
         return f"class maps: Grad-CAM of the patches that enter the last block ({model.arch} reads a class token)"
     if _pools_then_linear(model):
         return f"class maps: exact class activation maps ({model.arch} pools its features before a linear classifier)"
@@ -88,10 +88,6 @@ def _pools_then_linear(model: Model) -> bool:
             return False
         expected = nn.functional.linear(pooled, weight.flatten(1), bias)
         return bool((logits - expected).abs().max() <= 1e-4 * logits.abs().max())
-
-
-def _reads_class_token(network: nn.Module) -> bool:
-    return getattr(network, "global_pool", None) == "token"
 
 
 def _last_block(model: Model) -> nn.Module:

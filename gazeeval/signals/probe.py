@@ -12,7 +12,19 @@ from gazeeval.errors import PluginError, UsageError
 from gazeeval.models.model import Model
 from gazeeval.models.preprocessing import imagenet_normalised
 from gazeeval.signals.answer import SignalCache, answer, recall
-from gazeeval.signals.base import ClassMap, FeatureMean, Features, InputGradient, Signal
+from gazeeval.signals.attention import LastLayer, last_attention, looks_twice, recording, second_look
+from gazeeval.signals.base import (
+    BottomUp,
+    ClassAttention,
+    ClassEvidence,
+    ClassMap,
+    FeatureMean,
+    Features,
+    InputGradient,
+    Logits,
+    Signal,
+    TopDown,
+)
 from gazeeval.signals.feature_map import as_map, forward_features, forward_head
 from gazeeval.signals.gradients import class_map, evaluating, input_gradient, watched_features
 
@@ -82,17 +94,25 @@ def probe(
 
     Args:
         images: (n, 3, h, w) float, RGB in [0, 1], on the model's device.
-        labels: (n,) int64, the class of each image, for requests about it; None: the class that the network predicts.
+        labels: (n,) int64, the class of each image, for requests about it; None: the class that the network predicts,
+            where a request does not need the data set's own.
         keys: what names each image in ``cache``. With both, only what is not kept is computed.
         batch_size: images in one pass; None: all.
 
     Raises:
         PluginError: a request that a network does not answer.
-        UsageError: the model has no feature map, or a request is about a class that the model does not have.
+        UsageError: the model has no feature map or no attention of the kind that is asked for, or a request is about a
+            class that the model does not have.
 
     The network works in eval mode; every module's train flag is as before afterwards, and parameters get no gradient,
     whether they ask for one or not.
     """
+    own = sorted(repr(request) for request in requests if request.needs_own_classes and request.needs_label)
+    if labels is None and own:
+        raise UsageError(
+            f"model {model.arch}: {', '.join(own)}: reads the classifier's row of an image's class, got no labels. "
+            "This needs a network with the data set's classes."
+        )
     if labels is not None and any(request.needs_label for request in requests):
         _check_labels(model, labels)
     inputs = (images,) if labels is None else (images, labels)
@@ -113,7 +133,7 @@ def _ask(
 ) -> dict[Signal, Tensor]:
     step = batch_size or len(images)
     labels_of = [None] * len(images) if labels is None else torch.split(labels, step)
-    derivatives = any(request.needs_label for request in requests)
+    derivatives = not requests.isdisjoint((InputGradient(), ClassMap()))
     with evaluating(model.network), torch.inference_mode(not derivatives):
         passes = (_Pass(requests, model, *part) for part in zip(torch.split(images, step), labels_of, strict=False))
         parts = [{request: each.read(request) for request in requests} for each in passes]
@@ -133,37 +153,63 @@ class _Pass:
         """(n, ...): the answer to ``request``. Raises PluginError."""
         match request:
             case Features():
-                return self._features
+                found = self._features
             case FeatureMean():
-                return self._features.mean(dim=1)
+                found = self._features.mean(dim=1)
             case InputGradient():
-                return input_gradient(self._logits, self._x, self._classes)
+                found = input_gradient(self._logits, self._x, self._classes)
             case ClassMap():
-                return class_map(self._logits, self._watched[1], self._classes, self._layout)
-        raise PluginError(f"signals: not answered by a network, got {request!r}. Ask for Features() or the like.")
+                found = class_map(self._logits, self._forward[1], self._classes, self._layout)
+            case Logits():
+                found = self._logits.detach().float()
+            case ClassAttention():
+                found = self._last.class_attention()
+            case BottomUp():
+                found = self._last.bottom_up()
+            case TopDown(sigma=sigma) if sigma and looks_twice(self._model):
+                found = second_look(self._model, self._x.detach(), self._classes, request)
+            case TopDown():
+                found = self._last.top_down(self._classes, request)
+            case ClassEvidence():
+                found = self._last.class_evidence(self._classes)
+            case _:
+                raise PluginError(
+                    f"signals: not answered by a network, got {request!r}. Ask for Features() or the like."
+                )
+        return found
 
     @cached_property
-    def _watched(self) -> tuple[Tensor, Tensor]:
-        """The last features as the network gives them, and those that class maps are read from."""
-        if ClassMap() in self._requests:
-            return watched_features(self._model, self._x)
-        found = forward_features(self._model, self._x)
-        return found, found
+    def _forward(self) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """The last features as the network gives them, those that class maps are read from, and the last attention."""
+        attends = any(isinstance(request, ClassAttention | BottomUp | TopDown) for request in self._requests)
+        with recording(last_attention(self._model.network) if attends else None) as matrices:
+            if ClassMap() in self._requests:
+                return *watched_features(self._model, self._x), matrices
+            found = forward_features(self._model, self._x)
+            return found, found, matrices
 
     @cached_property
     def _features(self) -> Tensor:
-        return self._layout(self._watched[0].detach())
+        return self._layout(self._forward[0].detach())
+
+    @cached_property
+    def _last(self) -> LastLayer:
+        return LastLayer(self._model, self._size, self._features, self._forward[2])
 
     @cached_property
     def _logits(self) -> Tensor:
-        if self._requests == {InputGradient()}:  # needs no feature map, so the network may be without
+        if self._requests <= {InputGradient(), Logits()}:  # need no feature map, so the network may be without
             return self._model.network(self._x)  # type: ignore[no-any-return]
-        return forward_head(self._model, self._watched[0])
+        return forward_head(self._model, self._forward[0])
 
     @cached_property
     def _classes(self) -> Tensor:
         # The clone can be part of a graph even if the caller is in inference mode.
         return self._logits.argmax(dim=1) if self._labels is None else self._labels.clone()
 
+    @property
+    def _size(self) -> tuple[int, int]:
+        return self._x.shape[2], self._x.shape[3]
+
     def _layout(self, found: Tensor) -> Tensor:
-        return as_map(self._model, found, (self._x.shape[2], self._x.shape[3]))
+        return as_map(self._model, found, self._size)

@@ -20,7 +20,7 @@ from gazeeval.mixers.base import AnyMixer
 from gazeeval.mixers.cutmix import CutMix
 from gazeeval.models.model import Model, load_model
 from gazeeval.signals.answer import signal_cache
-from gazeeval.signals.base import FeatureMean, Features, Saliency, Signal
+from gazeeval.signals.base import ClassEvidence, FeatureMean, Features, InputGradient, Logits, Saliency, Signal, TopDown
 from gazeeval.signals.fine_grained import fine_grained
 from gazeeval.signals.probe import answer_all, check, probe
 
@@ -53,6 +53,28 @@ def pictures(n: int, height: int = 64, width: int = 64) -> tuple[Tensor, Tensor]
     return torch.rand(n, 3, height, width, generator=torch.Generator().manual_seed(0)), torch.zeros(
         n, dtype=torch.int64
     )
+
+
+def test_logits_are_those_of_the_network(resnet: Model, passes: list[int]) -> None:
+    """Of the pass that answers the rest; alone, also of networks that have no map of features."""
+    images, labels = pictures(3)
+    expected = resnet.logits(images)
+    passes.clear()
+    for requests in ({Logits()}, {Logits(), Features()}, {Logits(), InputGradient()}):
+        found = probe(requests, resnet, images, labels)[Logits()]
+        torch.testing.assert_close(found, expected)
+        assert found.dtype == torch.float32
+        assert not found.requires_grad
+    assert passes == [3, 3, 3]
+    flat = wrapped(nn.Flatten(), resnet)
+    assert torch.equal(probe({Logits()}, flat, images, labels)[Logits()], flat.normalise(images).flatten(1))
+
+
+@pytest.mark.parametrize("request_", [TopDown(), ClassEvidence()])
+def test_what_reads_the_row_of_a_class_needs_the_class(request_: Signal, resnet: Model, passes: list[int]) -> None:
+    with pytest.raises(UsageError, match=r"^model test_resnet: .*got no labels\. .* with the data set's classes\."):
+        probe({request_, Features()}, resnet, pictures(1)[0], None)
+    assert not passes
 
 
 @pytest.mark.parametrize("device", DEVICES)

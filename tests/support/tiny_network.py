@@ -1,8 +1,12 @@
-"""The small network of the oracle files whose names say ``net``, and of ``gradsal_*`` (card on gradient saliency)."""
+"""The small network of the oracle files whose names say ``net``, and of ``gradsal_*`` (card on gradient saliency).
+
+And networks of timm cut down to a size that tests can afford.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -10,6 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from gazeeval.data.geometry import Geometry
+from gazeeval.models.architecture import create
 from gazeeval.models.model import Model
 
 
@@ -46,18 +51,29 @@ def load_tiny(data: Mapping[str, NDArray[Any]], device: str = "cpu") -> Model:
     network.load_state_dict({_dotted(key): value for key, value in weights.items()})
     height, width = data["images"].shape[-2:]
     mean, std = float(data.get("norm_mean", 0)), float(data.get("norm_std", 1))
+    model = as_model(network, (height, width), device, "tiny")
+    return replace(model, mean=(mean, mean, mean), std=(std, std, std), weights="oracle")
+
+
+def timm_model(arch: str, size: tuple[int, int], device: str = "cpu", **options: Any) -> Model:
+    """A network of timm with 10 classes and drawn weights, for images of (height, width) ``size`` in [0, 1]."""
+    return as_model(create(arch, {"num_classes": 10, **options}), size, device, arch)
+
+
+def as_model(network: nn.Module, size: tuple[int, int], device: str = "cpu", arch: str = "given") -> Model:
+    """``network`` as the toolkit sees it, in eval mode; images are not normalised."""
     return Model(
         network=network.eval().requires_grad_(False).to(device),
-        arch="tiny",
+        arch=arch,
         arch_origin="given",
-        num_classes=7,
-        geometry=Geometry.stretch(height, width, "bilinear"),
-        mean=(mean, mean, mean),
-        std=(std, std, std),
+        num_classes=int(network.num_classes),  # type: ignore[arg-type]
+        geometry=Geometry.stretch(*size, "bilinear"),
+        mean=(0.0, 0.0, 0.0),
+        std=(1.0, 1.0, 1.0),
         device=torch.device(device),
-        weights="oracle",
+        weights="drawn",
         sha256="",
-        path="tiny",
+        path=arch,
     )
 
 
