@@ -25,7 +25,7 @@ from gazeeval.mixers.base import AnyMixer, Mixer, canonical_name, parse_method
 from gazeeval.models.device import resolve_device
 from gazeeval.models.model import Model, load_model
 from gazeeval.pairing import SaliencyDistances
-from gazeeval.signals.attention import bottom_up_note
+from gazeeval.signals.attention import bottom_up_note, looks_twice, top_down_note
 from gazeeval.signals.base import BottomUp, ClassMap, Saliency, TopDown
 from gazeeval.signals.gradients import class_map_note
 from gazeeval.version import __version__
@@ -283,8 +283,10 @@ def _signal_notes(engine: Engine, network: Model) -> Iterator[str]:
     kinds = {type(request) for request in requests if engine.networks.asked(request) is network}
     if ClassMap in kinds:
         yield class_map_note(network)
-    if kinds & {BottomUp, TopDown}:
+    if BottomUp in kinds or (TopDown in kinds and not looks_twice(network)):
         yield bottom_up_note(network)
+    if TopDown in kinds:
+        yield top_down_note(network)
 
 
 def _plan_warnings(plan: PairPlan, engine: Engine) -> list[str]:

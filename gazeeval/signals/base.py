@@ -151,7 +151,7 @@ class ClassAttention(Signal):
     """What the class token of the last block attends to, (n, rows, cols) float32 >= 0.
 
     Mean over the heads of the softmax before dropout; the columns of prefix tokens are dropped and nothing is divided
-    by the sum, which so is below 1 (TransMix, MixPro). UsageError where the network has no such token.
+    by the sum, which so is below 1 (TransMix, MixPro). UsageError where the classifier reads no such token.
     """
 
     needs_model: ClassVar[bool] = True
@@ -184,7 +184,7 @@ class TopDown(Signal):
     ``1 + sigma * g`` where g is the cosine of each patch's last features with the classifier's row of the class.
 
     Attributes:
-        sigma: how strongly the class steers; 0 gives the `BottomUp` map.
+        sigma: how strongly the class steers; 0 gives the `BottomUp` map, of sum 1.
         guide: ``relative``: g divided by its maximum in the image; ``raw``: as it is; ``alone``: the map is g itself.
             No part of AbSViT's procedure.
         gain: factor on AbSViT's class-conditioned prior.
