@@ -16,6 +16,9 @@ from gazeeval.errors import GazeEvalError, did_you_mean
 
 COMMANDS = {
     "run": "evaluate methods on pairs of a data set with gaze",
+    "compare": "compare the methods of finished runs",
+    "ceiling": "score one viewer against the others: as near as people come",
+    "sensitivity": "score the mixes of a run under other gaze recipes",
     "list": "show methods, data sets or metrics",
 }
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

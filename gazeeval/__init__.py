@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from gazeeval.api import compare as compare
     from gazeeval.api import mix as mix
     from gazeeval.data.dataset import Dataset as Dataset
     from gazeeval.data.dataset import load_dataset as load_dataset
@@ -49,6 +50,7 @@ if TYPE_CHECKING:
     from gazeeval.signals.base import Signal as Signal
     from gazeeval.signals.base import Signals as Signals
     from gazeeval.signals.base import TopDown as TopDown
+    from gazeeval.statistics.breakdown import breakdown as breakdown
     from gazeeval.types import GroupPlacement as GroupPlacement
     from gazeeval.types import Labels as Labels
     from gazeeval.types import Mix as Mix
@@ -57,7 +59,7 @@ if TYPE_CHECKING:
     from gazeeval.version import __version__ as __version__
 
 _HOMES = {
-    "api": ("mix",),
+    "api": ("compare", "mix"),
     "data.dataset": ("Dataset", "load_dataset"),
     "data.density": ("GazeRecipe", "gaze_density"),
     "errors": ("GazeEvalError",),
@@ -83,6 +85,7 @@ _HOMES = {
         "Signals",
         "TopDown",
     ),
+    "statistics.breakdown": ("breakdown",),
     "types": ("GroupPlacement", "Labels", "Mix", "PairBatch", "Placement"),
     "version": ("__version__",),
 }

@@ -1,10 +1,12 @@
-"""One mix at a time: mixing given images outside a run."""
+"""What a script calls beside `gazeeval.run.evaluate`: one mix at a time, and comparing finished runs."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import torch
 from torch import Tensor
 
@@ -13,8 +15,10 @@ from gazeeval.errors import UsageError
 from gazeeval.metrics.inconsistency import lam_gaze
 from gazeeval.mixers.base import AnyMixer, Draws, FeatureMixer, GroupMixer, parse_method
 from gazeeval.models.model import Model
+from gazeeval.report.files import Results, read_results
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
 from gazeeval.signals.networks import Networks
+from gazeeval.statistics.compare import comparisons
 from gazeeval.types import Mix, PairBatch
 
 
@@ -67,6 +71,22 @@ def mix(
     labels = mixer.weigh(pairs, placement, signals, draws, seen)
     share = None if gaze is None else lam_gaze(placement, gaze[pairs.source], gaze[pairs.target])[0]
     return Mix(mixed, labels.lam, placement, labels.extra, share)
+
+
+def compare(
+    runs: Results | str | Path | Sequence[Results | str | Path],
+    baseline: str | None = None,
+    metric: str = "inconsistency",
+    *,
+    level: float = 0.95,
+) -> pd.DataFrame:
+    """The methods of finished runs, or of their folders, against each other.
+
+    See `gazeeval.statistics.compare.comparisons` for the columns and for what is raised.
+    """
+    given = [runs] if isinstance(runs, Results | str | Path) else runs
+    results = [each if isinstance(each, Results) else read_results(each) for each in given]
+    return comparisons(results, baseline=baseline, metrics=[metric], level=level)
 
 
 def _answers(mixer: AnyMixer, pairs: PairBatch, networks: Networks, gaze: Tensor | None) -> Mapping[Signal, Tensor]:

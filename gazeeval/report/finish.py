@@ -9,6 +9,7 @@ from gazeeval.errors import UsageError
 from gazeeval.report.columns import FILES, Columns, describe, pair_columns
 from gazeeval.report.files import PairWriter, Results, read_csv, read_manifest, read_results, write_csv, write_json
 from gazeeval.report.tables import MetricInfo, group_table, summary_table
+from gazeeval.statistics.compare import comparisons
 
 
 def writer_of(folder: Path) -> PairWriter:
@@ -65,8 +66,13 @@ def _write_tables(folder: Path, metrics: list[MetricInfo]) -> Columns:
         ci_method=manifest["config"]["ci_method"],
         class_names=manifest["data"]["classes"],
     )
-    write_csv(group_table(pairs), folder / "groups.csv", FILES["groups.csv"])
+    groups = group_table(pairs)
+    write_csv(groups, folder / "groups.csv", FILES["groups.csv"])
     write_csv(summary, folder / "summary.csv", FILES["summary.csv"])
     for name in ("failures.csv", "timing.csv"):
         write_csv(writer.side_table(name), folder / name, FILES[name])
+    run = Results(folder, manifest, pairs, groups, summary, writer.side_table("failures.csv"))
+    compared = comparisons(run, level=manifest["config"]["ci"])
+    if len(compared):
+        write_csv(compared, folder / "comparisons.csv", FILES["comparisons.csv"])
     return columns

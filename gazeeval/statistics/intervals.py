@@ -83,7 +83,7 @@ def mean_interval(
         return Interval(n, images, mean, float(se), float(low), float(high))
     se, freedom = float(iid_se(column)[0]), n - 1
     if method == "dyadic":
-        dyadic, freedom = float(_dyadic(column, sources, targets, images)[0]), images - 1
+        dyadic, freedom = float(_dyadic(column, sources, targets)[0]), images - 1
         se = max(se, dyadic) if images < FEW_IMAGES else dyadic
     reach = float(student.ppf((1 + level) / 2, freedom)) * se
     return Interval(n, images, mean, se, mean - reach, mean + reach)
@@ -103,7 +103,7 @@ def dyadic_se(values: ArrayLike, source: ArrayLike, target: ArrayLike) -> Floats
     Returns:
         () or (k,) float64, in the unit of the values; NaN without a pair.
     """
-    se = _dyadic(*_complete(values, source, target))
+    se = _dyadic(*_complete(values, source, target)[:3])
     return se if np.ndim(values) > 1 else se[0]
 
 
@@ -128,18 +128,31 @@ def _complete(values: ArrayLike, source: ArrayLike, target: ArrayLike) -> tuple[
     return columns[known], codes[:m].astype(np.int64), codes[m:].astype(np.int64), len(ids)
 
 
-def _dyadic(columns: Floats, sources: Ints, targets: Ints, images: int) -> Floats:
+def dyadic_se_of_sum(parts: Floats, sources: Ints, targets: Ints) -> Floats:
+    """Standard error of ``parts.sum(axis=0)`` where parts of rows that share an image go together.
+
+    The root of the sum of ``d_p d_q`` over the ordered pairs (p, q) of rows that share an image, p = q included; a
+    negative sum is set to 0. What each row adds to the error of an estimate is its part: (value - mean) / m for a mean.
+
+    Args:
+        parts: (m, k) float64, k quantities on the same rows.
+        sources, targets: (m,) int64, the images of each row, numbered from 0.
+    """
+    images = int(max(sources.max(initial=-1), targets.max(initial=-1))) + 1
+    smaller, larger = np.minimum(sources, targets), np.maximum(sources, targets)
+    dyads, distinct = pd.factorize(smaller * images + larger)
+    twice = parts * (sources != targets)[:, None]  # an image paired with itself is one image, not two
+    per_image = _sums(sources, parts, images) + _sums(targets, twice, images)
+    per_dyad = _sums(dyads, twice, len(distinct))
+    variance = (per_image**2).sum(axis=0) - (per_dyad**2).sum(axis=0)
+    return np.asarray(np.sqrt(np.maximum(variance, 0)))
+
+
+def _dyadic(columns: Floats, sources: Ints, targets: Ints) -> Floats:
     m = len(columns)
     if m == 0:
         return np.full(columns.shape[1], np.nan)
-    residual = columns - columns.mean(axis=0)
-    smaller, larger = np.minimum(sources, targets), np.maximum(sources, targets)
-    dyads = pd.factorize(smaller * images + larger)[0]
-    twice = residual * (sources != targets)[:, None]  # an image paired with itself is one image, not two
-    per_image = _sums(sources, residual, images) + _sums(targets, twice, images)
-    per_dyad = _sums(dyads, twice, int(dyads.max()) + 1)
-    variance = (per_image**2).sum(axis=0) - (per_dyad**2).sum(axis=0)
-    return np.asarray(np.sqrt(np.maximum(variance, 0)) / m)
+    return dyadic_se_of_sum((columns - columns.mean(axis=0)) / m, sources, targets)
 
 
 def _sums(codes: NDArray[np.integer], columns: Floats, size: int) -> Floats:

@@ -1,42 +1,46 @@
-"""Two methods on the same pairs: difference, test, effect sizes, smallest effect that the design can see."""
+"""Two methods, on the same pairs or each on its own: difference, test, effect sizes, smallest effect to be found."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-from numpy.typing import ArrayLike
+import pandas as pd
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import norm, rankdata, wilcoxon
 from scipy.stats import t as student
 
-from gazeeval.statistics.intervals import Floats, mean_interval
+from gazeeval.statistics.intervals import FEW_IMAGES, Floats, dyadic_se_of_sum, mean_interval
 
 
 @dataclass(frozen=True)
-class PairedComparison:
-    """Method a against method b on ``n`` shared pairs; differences are a - b in the unit of the values.
+class Comparison:
+    """Method a against method b; differences are a - b in the unit of the values, what cannot be had is NaN.
 
     Attributes:
-        diff, se, ci_low, ci_high: mean difference with its dyadic standard error and interval.
+        n: pairs that both have a value for; unpaired: pairs of the one that has fewer.
+        n_excluded: pairs left out because a value is missing.
+        diff, se, ci_low, ci_high: difference of the means with its dyadic standard error and interval.
         p_value: two-sided, of ``test``; correct it with :func:`holm` when there are several comparisons.
         test: ``wilcoxon`` where no image recurs, else ``dyadic t`` (ranks assume independent pairs).
-        share_a_better: share of the pairs in which a is strictly better.
-        rank_biserial, cohen_dz: effect sizes.
+        share_a_better: share of the pairs in which a is strictly better; NaN unpaired, as the effect sizes.
+        cohen_dz, rank_biserial: effect sizes.
         mde: smallest true difference found with 80 % power at this level.
     """
 
     n: int
+    n_excluded: int
     diff: float
     se: float
     ci_low: float
     ci_high: float
     p_value: float
-    test: Literal["wilcoxon", "dyadic t"]
+    test: Literal["wilcoxon", "dyadic t", "dyadic t, unpaired"]
     share_a_better: float
-    rank_biserial: float
     cohen_dz: float
+    rank_biserial: float
     mde: float
 
 
@@ -48,7 +52,7 @@ def compare_paired(
     *,
     level: float = 0.95,
     higher_is_better: bool = False,
-) -> PairedComparison:
+) -> Comparison:
     """Compare two methods on the pairs that both have a value for.
 
     Args:
@@ -63,8 +67,9 @@ def compare_paired(
     independent = interval.images == 2 * interval.n
     p_value = wilcoxon_test(d)[1] if independent else _t_test(interval.mean, interval.se, interval.images - 1)
     wins = d > 0 if higher_is_better else d < 0
-    return PairedComparison(
+    return Comparison(
         n=interval.n,
+        n_excluded=len(both) - interval.n,
         diff=interval.mean,
         se=interval.se,
         ci_low=interval.low,
@@ -72,9 +77,53 @@ def compare_paired(
         p_value=p_value,
         test="wilcoxon" if independent else "dyadic t",
         share_a_better=float(wins.mean()) if len(d) else math.nan,
-        rank_biserial=rank_biserial(d),
         cohen_dz=cohen_dz(d),
+        rank_biserial=rank_biserial(d),
         mde=minimal_detectable_effect(interval.se, level=level),
+    )
+
+
+def compare_unpaired(
+    a: tuple[ArrayLike, ArrayLike, ArrayLike],
+    b: tuple[ArrayLike, ArrayLike, ArrayLike],
+    *,
+    level: float = 0.95,
+) -> Comparison:
+    """Compare the means of two methods that each have pairs of their own, made of the same images or of others.
+
+    The difference is a sum over the rows of both, to whose error a row of a adds (value - mean_a) / n_a and a row of b
+    -(value - mean_b) / n_b; rows that share an image, also one of a and one of b, go together
+    (:func:`~gazeeval.statistics.intervals.dyadic_se_of_sum`). t with (images - 1) degrees of freedom; with fewer than
+    50 images the standard error is not below that of independent rows.
+
+    Args:
+        a, b: values (m,) float, NaN = missing, with the ids of their sources and targets (m,).
+        level: of the interval and of the smallest detectable effect.
+    """
+    (x, x_source, x_target), (y, y_source, y_target) = _known(*a), _known(*b)
+    n = min(len(x), len(y))
+    codes, ids = pd.factorize(np.concatenate([x_source, y_source, x_target, y_target]))
+    diff = float(x.mean() - y.mean()) if n else math.nan
+    se, freedom = math.nan, len(ids) - 1
+    if n > 1:
+        parts = np.concatenate([(x - x.mean()) / len(x), (y.mean() - y) / len(y)])
+        se = float(dyadic_se_of_sum(parts[:, None], *np.split(codes.astype(np.int64), 2))[0])
+        if len(ids) < FEW_IMAGES:
+            se = max(se, float(np.sqrt((parts**2).sum())))
+    reach = float(student.ppf((1 + level) / 2, freedom)) * se
+    return Comparison(
+        n=n,
+        n_excluded=np.size(a[0]) + np.size(b[0]) - len(x) - len(y),
+        diff=diff,
+        se=se,
+        ci_low=diff - reach,
+        ci_high=diff + reach,
+        p_value=_t_test(diff, se, freedom),
+        test="dyadic t, unpaired",
+        share_a_better=math.nan,
+        cohen_dz=math.nan,
+        rank_biserial=math.nan,
+        mde=minimal_detectable_effect(se, level=level),
     )
 
 
@@ -125,6 +174,13 @@ def cohen_dz(differences: ArrayLike) -> float:
 def minimal_detectable_effect(se: float, *, level: float = 0.95, power: float = 0.8) -> float:
     """``(z_{(1+level)/2} + z_power) * se``: 2.8 standard errors by default, in the unit of ``se``."""
     return float((norm.ppf((1 + level) / 2) + norm.ppf(power)) * se)
+
+
+def _known(values: ArrayLike, source: ArrayLike, target: ArrayLike) -> tuple[Floats, NDArray[Any], NDArray[Any]]:
+    """The rows that have a value."""
+    numbers = np.asarray(values, dtype=np.float64)
+    known = ~np.isnan(numbers)
+    return numbers[known], np.asarray(source)[known], np.asarray(target)[known]
 
 
 def _t_test(mean: float, se: float, freedom: int) -> float:

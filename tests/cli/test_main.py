@@ -22,6 +22,9 @@ AT_ONCE = [
     ["run", "-n", "many"],
     ["run", "-o", "x.csv"],
     ["run", "--config", "nowhere.yaml"],
+    ["compare", "--help"],
+    ["compare"],
+    ["compare", "x", "--breakdown", "all", "--baseline", "y"],
 ]
 
 
@@ -38,7 +41,7 @@ print(json.dumps(sorted(heavy & set(sys.modules))))
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert json.loads(done.stdout) == []
-    assert len(done.stderr.splitlines()) == 5, "one line for each mistake"
+    assert len(done.stderr.splitlines()) == 7, "one line for each mistake"
 
 
 @pytest.mark.parametrize("args", [["--help"], ["-h"], ["run", "--help"], ["run", "-h"], ["list", "--help"]])
