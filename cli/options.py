@@ -17,7 +17,7 @@ from gazeeval.config import RunConfig, flag, read_config
 SECTIONS = {
     "Methods and network": "method model arch attention_model attention_arch weights_key unsafe_load geometry "
     "input_size crop_pct mean std",
-    "Images and gaze": "data root split placement carry_over repeats px_per_degree sigma weight border",
+    "Images and gaze": "data root split placement carry_over repeats px_per_degree origin sigma weight border",
     "Pairs": "num_pairs pair_file pairing pairing_saliency pairing_distance labels group_size seed",
     "Scores": "top_k references ci ci_method",
     "Computing (changes no result)": "device batch_size workers shard",

@@ -82,6 +82,9 @@ class RunConfig(BaseModel):
     px_per_degree: float | None = Field(
         None, gt=0, description="pixels of the original image per degree of visual angle"
     )
+    origin: Literal["upper-left", "lower-left", "centre", "centre-up"] | None = Field(
+        None, description="where gaze coordinates have (0, 0); default: as the spec says"
+    )
 
     sigma: str | None = Field(
         None,

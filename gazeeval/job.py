@@ -222,6 +222,7 @@ def _dataset(config: RunConfig) -> Dataset:
         carry_over=config.carry_over,
         repeats=config.repeats,
         px_per_degree=config.px_per_degree,
+        origin=config.origin,
     )
 
 

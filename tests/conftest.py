@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 import torch
+
+# what tests parse stays out of the user's cache
+os.environ["GAZEEVAL_CACHE"] = "off"
 
 # the tests' tensors are small: more threads only wait for each other
 torch.set_num_threads(1)

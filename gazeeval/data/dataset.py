@@ -17,9 +17,10 @@ from torch import Tensor
 
 from gazeeval.data.fixations import Fixations
 from gazeeval.data.gaze import FixationGaze, GazeSource, RenderedGaze
-from gazeeval.data.gaze_files import LoadedGaze, known_durations, load_gaze, matching, wanted_files
+from gazeeval.data.gaze_files import LoadedGaze, known_durations, load_gaze, wanted_files
 from gazeeval.data.images import ImageIndex, list_images
 from gazeeval.data.pictures import read_image
+from gazeeval.data.readers.files import find_files
 from gazeeval.data.spec import (
     CsvImages,
     CubImages,
@@ -144,6 +145,7 @@ def load_dataset(
     carry_over: str | None = None,
     repeats: str | None = None,
     px_per_degree: float | None = None,
+    origin: str | None = None,
 ) -> Dataset:
     """Images, labels and gaze as a spec describes them.
 
@@ -153,7 +155,8 @@ def load_dataset(
         split: "all" = all images that have gaze, or a split that the images come with ("train", "test"): all of its
             images. Default: the spec's.
         placement: how images lay in the frame: contain, stretch, native, cover or "x0,y0,x1,y1"; "force:contain" loads
-            although the gaze contradicts it. carry_over, repeats, px_per_degree: likewise in place of the spec's.
+            although the gaze contradicts it.
+        carry_over, repeats, px_per_degree, origin: likewise in place of the spec's.
 
     Raises:
         UsageError: unknown name or split, or an option that does not apply.
@@ -161,7 +164,10 @@ def load_dataset(
         DataError: files that are missing, malformed or belong to other data.
     """
     path = find_spec(spec)
-    options = {"placement": placement, "carry_over": carry_over, "repeats": repeats, "px_per_degree": px_per_degree}
+    options = {
+        **{"placement": placement, "carry_over": carry_over, "repeats": repeats},
+        **{"px_per_degree": px_per_degree, "origin": origin},
+    }
     resolved = with_options(read_spec(path), options, path.name)
     folder = _root(resolved, path, root)
     index, image_notes = list_images(resolved.images, folder)
@@ -200,7 +206,10 @@ def _choices(spec: DatasetSpec) -> dict[str, str]:
     frame = getattr(spec.gaze, "frame", None)
     placement = {"placement": str(frame.placement)} if frame else {}
     names = ("carry_over", "repeats", "pixel_origin")
-    return placement | {name: str(getattr(spec.gaze, name)) for name in names if hasattr(spec.gaze, name)}
+    found = placement | {name: str(getattr(spec.gaze, name)) for name in names if hasattr(spec.gaze, name)}
+    origin, detect = getattr(spec.gaze, "origin", "upper-left"), getattr(spec.gaze, "detect", None)
+    found |= {"origin": str(origin)} if origin != "upper-left" else {}
+    return found | ({"detect": detect.method} if detect else {})
 
 
 def _root(spec: DatasetSpec, path: Path, root: str | Path | None) -> Path:
@@ -214,7 +223,7 @@ def _root(spec: DatasetSpec, path: Path, root: str | Path | None) -> Path:
     if not folder.is_dir():
         raise DataError(f"data root: {folder}, no such folder. {advice}")
     for patterns in wanted:
-        if not matching(folder, patterns):
+        if not find_files(folder, patterns):
             raise DataError(f"data root: {folder}, got no {' or '.join(patterns)} in it. {advice}")
     return folder
 

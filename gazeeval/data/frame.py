@@ -60,6 +60,43 @@ class PlacementReport:
     message: str
 
 
+def frame_pixels(
+    x: ArrayLike,
+    y: ArrayLike,
+    width: ArrayLike,
+    height: ArrayLike,
+    *,
+    origin: str = "upper-left",
+    pixel_origin: str = "corner",
+    unit: str = "px",
+    px_per_unit: float = 1.0,
+) -> tuple[Floats, Floats]:
+    """Positions as a file has them, as px from the upper left corner of their frame, y down; float64.
+
+    Args:
+        width, height: px of the frame.
+        origin: where (0, 0) is: "upper-left" and "centre" with y down, "lower-left" and "centre-up" with y up.
+        pixel_origin: of whole pixels: "centre" numbers them from 0, "one-based" from 1; "corner" is continuous.
+        unit: "px"; "fraction" or "percent" of the frame; "mm" or "deg", of which one is ``px_per_unit`` pixels (a
+            degree: near the middle of the screen).
+    """
+    x, y = np.asarray(x, dtype=np.float64), np.asarray(y, dtype=np.float64)
+    width, height = np.asarray(width, dtype=np.float64), np.asarray(height, dtype=np.float64)
+    whole = {"fraction": 1.0, "percent": 100.0}.get(unit)
+    shift = {"corner": 0.0, "centre": 0.5, "one-based": -0.5}[pixel_origin]
+    x = x * (width / whole) if whole else x * px_per_unit + shift
+    y = y * (height / whole) if whole else y * px_per_unit + shift
+    x = x + width / 2 if origin.startswith("centre") else x
+    match origin:
+        case "lower-left":
+            return x, height - y
+        case "centre":
+            return x, height / 2 + y
+        case "centre-up":
+            return x, height / 2 - y
+    return x, y
+
+
 def place(img_w: ArrayLike, img_h: ArrayLike, frame_w: float, frame_h: float, placement: str | Rectangle) -> Placed:
     """How images of ``img_w`` x ``img_h`` px lie in the frame; fields have the broadcast shape of the sizes, float64.
 

@@ -6,7 +6,8 @@ The models below are the reference of every key. All of them refuse unknown keys
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import codecs
+from collections.abc import Hashable, Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,6 +16,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from gazeeval.data.frame import PLACEMENTS, Rectangle
+from gazeeval.data.readers.files import path_fields, pattern_mistake
 from gazeeval.data.spec_errors import describe
 from gazeeval.errors import SpecError, UsageError, did_you_mean
 
@@ -24,7 +26,7 @@ class _Keys(BaseModel):
 
 
 def _as_tuple(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
+    return (value,) if isinstance(value, str | int | float) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(_as_tuple), Field(min_length=1)]
@@ -91,35 +93,98 @@ def _image_frame(value: Any) -> Any:
     return None if value == "image" else value
 
 
+Origin = Literal["upper-left", "lower-left", "centre", "centre-up"]
+PixelOrigin = Literal["corner", "centre", "one-based"]
+
+
 class _Points(_Keys):
     """What all gaze given as points must say."""
 
-    origin: Literal["upper-left", "lower-left"]
-    pixel_origin: Literal["corner", "centre", "one-based"]
-    unit: Literal["px", "fraction"] = "px"
+    # where (0, 0) is; y points up from lower-left and centre-up. null: to be declared by whoever uses the spec
+    origin: Origin | None
+    pixel_origin: PixelOrigin  # "corner" goes without saying where the unit is not px
+    unit: Literal["px", "fraction", "percent", "mm", "deg"] = "px"
     frame: Annotated[Frame | None, BeforeValidator(_image_frame)] = None  # None: the image itself
-    image_key: Literal["path", "name", "stem", "number"] = "path"
+    image_key: Literal["path", "path-stem", "name", "stem", "number"] = "path"
     image_id_base: Literal[0, 1, "auto"] = 1
     px_per_degree: float | None = Field(default=None, gt=0)  # pixels of the frame
+    px_per_mm: float | None = Field(default=None, gt=0)  # likewise
     conditions: Names | None = None  # tasks or levels to use; default all
 
+    @model_validator(mode="before")
+    @classmethod
+    def _lengths_have_no_pixels(cls, given: Any) -> Any:
+        if isinstance(given, Mapping) and given.get("unit", "px") != "px":
+            return {"pixel_origin": "corner", **given}
+        return given
+
     @model_validator(mode="after")
-    def _fraction_has_no_pixels(self) -> Self:
-        if self.unit == "fraction" and self.pixel_origin != "corner":
-            raise ValueError("'unit: fraction' goes with 'pixel_origin: corner'")
+    def _unit_has_what_it_needs(self) -> Self:
+        if self.unit != "px" and self.pixel_origin != "corner":
+            raise ValueError(f"'unit: {self.unit}' goes with 'pixel_origin: corner'")
+        if self.unit == "mm" and self.px_per_mm is None:
+            raise ValueError("'unit: mm' needs 'px_per_mm', the pixels per millimetre of the screen")
         return self
+
+    def reading(self) -> str:
+        """The settings that decide what is read from the files, not what it means."""
+        return self.model_dump_json(exclude={*_Points.model_fields, "detect"})
 
 
 class CubGhaGaze(_Points):
-    """Run files of CUB-GHA, ``img_id,width,height,(x,y,duration_ms)*``; one file is one viewer."""
+    """Run files of CUB-GHA, one per viewer, or the merged file of all runs."""
 
     format: Literal["cub-gha"]
     files: Names  # glob patterns; the first that matches is used
-    origin: Literal["upper-left", "lower-left"] = "upper-left"
-    pixel_origin: Literal["corner", "centre", "one-based"] = "centre"
+    origin: Origin | None = "upper-left"
+    pixel_origin: PixelOrigin = "centre"
     image_key: Literal["number"] = "number"
     carry_over: Literal["keep", "drop-first", "halve"] = "keep"
     repeats: Literal["concat", "first", "last"] = "concat"
+
+
+class _Detection(_Keys):
+    threshold_unit: Literal["deg", "px"] = "deg"  # of the frame
+    max_gap_ms: float = Field(default=75, gt=0)  # recordings are cut where samples are further apart
+
+    @model_validator(mode="before")
+    @classmethod
+    def _pixels_have_no_usual_threshold(cls, given: Any) -> Any:
+        threshold = next(name for name in cls.model_fields if name.endswith("_threshold"))
+        if isinstance(given, Mapping) and given.get("threshold_unit") == "px" and threshold not in given:
+            raise ValueError(f"'threshold_unit: px' needs {threshold!r}, which has a usual value in degrees only")
+        return given
+
+
+class Ivt(_Detection):
+    """Fixations are runs of samples slower than a threshold (`gazeeval.data.events.ivt`)."""
+
+    method: Literal["ivt"]
+    velocity_threshold: float = Field(default=30, gt=0)  # units per second
+    min_duration_ms: float = Field(default=60, ge=0)
+
+
+class Idt(_Detection):
+    """Fixations are runs of samples close together (`gazeeval.data.events.idt`)."""
+
+    method: Literal["idt"]
+    dispersion_threshold: float = Field(default=1, gt=0)  # units
+    min_duration_ms: float = Field(default=100, ge=0)
+
+
+def _detection(value: Any) -> Any:
+    """``none``, a method by name with its usual values, or a method with its options."""
+    if value == "none":
+        return None
+    return {"method": value} if isinstance(value, str) else value
+
+
+Detect = Annotated[
+    Annotated[Ivt | Idt, Field(discriminator="method")] | None,
+    BeforeValidator(_detection),
+]
+TimeUnit = Literal["auto", "s", "ms", "us"]
+Kind = Literal["fixations", "samples"]
 
 
 class AristoGaze(_Points):
@@ -127,31 +192,136 @@ class AristoGaze(_Points):
 
     format: Literal["aristo"]
     files: dict[str, str] = Field(min_length=1)  # level -> file
-    origin: Literal["upper-left", "lower-left"] = "upper-left"
+    origin: Origin | None = "upper-left"
     image_key: Literal["number"] = "number"
     image_id_base: Literal[0, 1, "auto"] = "auto"
-    time_unit: Literal["auto", "s", "ms", "us"] = "auto"
+    time_unit: TimeUnit = "auto"
+    detect: Detect = None
 
 
-Column = Literal["image", "x", "y", "duration", "time", "viewer", "condition", "label", "width", "height"]
+Word = Literal["image", "viewer", "condition"]
+Number = Literal["x", "y", "duration", "time", "onset", "offset", "label", "width", "height"]
 
 
-class CsvGaze(_Points):
-    """One row per fixation or sample, any column names."""
+class _Rows(_Points):
+    """Gaze in files whose columns or fields are named by the spec."""
 
-    format: Literal["csv"]
+    # glob patterns, the first that matches is used; {image}, {viewer}, {condition} in a path are those of its rows
     files: Names
-    columns: dict[Column, str]  # ours -> the file's
-    delimiter: str | None = None  # None: the one that is most frequent in the header
-    time_unit: Literal["auto", "s", "ms", "us"] = "ms"
-    kind: Literal["fixations", "samples"] = "fixations"
+    where: dict[str, Names] = Field(default_factory=dict)  # column or field -> values of the rows to read
+    kind: Kind = "fixations"
+    time_unit: TimeUnit = "ms"
+    sampling_rate: float | None = Field(default=None, gt=0)  # samples per second
+    detect: Detect = None
+    immediate_repeats: Literal["keep", "drop"] = "keep"  # fixations at the point of the one before
+
+    def in_files(self) -> set[str]:
+        """Our names for what the files hold."""
+        raise NotImplementedError
 
     @model_validator(mode="after")
-    def _named_columns(self) -> Self:
-        missing = [name for name in ("image", "x", "y") if name not in self.columns]
+    def _paths_are_right(self) -> Self:
+        mistake = next(filter(None, map(pattern_mistake, self.files)), None)
+        if mistake:
+            raise ValueError(f"'files': {mistake}")
+        twice = {name for pattern in self.files for name in path_fields(pattern)} & self.in_files()
+        if twice:
+            raise ValueError(f"{min(twice)!r} is both in 'columns' and in the braces of 'files'; keep one of them")
+        return self
+
+    @model_validator(mode="after")
+    def _columns_are_enough(self) -> Self:
+        in_paths = {name for pattern in self.files for name in path_fields(pattern)}
+        missing = [name for name in ("image", "x", "y") if name not in in_paths | self.in_files()]
         if missing:
             raise ValueError(f"'columns' must name {', '.join(missing)}")
+        if "offset" in self.in_files() and self.in_files() & {"onset", "duration"} != {"onset"}:
+            raise ValueError("'columns' must name onset and offset, or duration in place of offset")
         return self
+
+    @model_validator(mode="after")
+    def _samples_and_fixations_have_their_own(self) -> Self:
+        if self.kind == "samples" and self.immediate_repeats == "drop":
+            raise ValueError("'immediate_repeats' are those of fixations: leave it out, or write 'kind: fixations'")
+        if self.sampling_rate and self.kind != "samples":
+            raise ValueError("'sampling_rate' is that of samples: leave it out, or write 'kind: samples'")
+        if self.detect and self.kind != "samples":
+            raise ValueError("'detect' finds fixations among samples: write 'kind: samples'")
+        if self.detect and not self.sampling_rate and not {"time", "onset"} & self.in_files():
+            raise ValueError("'detect' needs the times of the samples: name 'time' in 'columns', or 'sampling_rate'")
+        return self
+
+
+class CsvGaze(_Rows):
+    """Tables of text, one row per fixation or sample."""
+
+    format: Literal["csv"]
+    columns: dict[Literal[Word, Number], str]  # ours -> the file's; numbers from 1 without a header
+    header: bool = True
+    delimiter: str | None = None  # one character, " " is any white space; None: found in the first line
+    decimal: Literal[".", ","] = "."
+    encoding: str = "utf-8"
+    ignore: str = ""  # characters to delete before reading, such as brackets
+
+    def in_files(self) -> set[str]:
+        return set(self.columns)
+
+    @model_validator(mode="after")
+    def _text_can_be_read(self) -> Self:
+        try:
+            codecs.lookup(self.encoding)
+        except LookupError:
+            raise ValueError(f"'encoding': got {self.encoding!r}, which Python does not know") from None
+        if self.delimiter is not None and len(self.delimiter) != 1:
+            raise ValueError(f"'delimiter': got {self.delimiter!r}, but it is one character")
+        return self
+
+
+class ParquetGaze(_Rows):
+    """Parquet tables, one row per fixation or sample."""
+
+    format: Literal["parquet"]
+    columns: dict[Literal[Word, Number], str]  # ours -> the file's
+
+    def in_files(self) -> set[str]:
+        return set(self.columns)
+
+
+class LookupKeys(_Keys):
+    """A second list of the file, which says what the images are called (`gazeeval.data.readers.records.Lookup`)."""
+
+    records: str
+    key: str
+    image: str
+
+
+class RecordsGaze(_Rows):
+    """Nested files, a list of recordings with lists of points; paths as in `gazeeval.data.readers.records`."""
+
+    format: Literal["json", "mat"]
+    records: str = "."
+    columns: dict[Literal[Word, Number, "points"], str]  # ours -> path
+    points: tuple[Literal[Word, Number], ...] = ()  # the columns of the table of points
+    lookup: LookupKeys | None = None
+
+    def in_files(self) -> set[str]:
+        return set(self.columns) | set(self.points)
+
+    @model_validator(mode="after")
+    def _points_have_columns(self) -> Self:
+        if bool(self.points) != ("points" in self.columns):
+            raise ValueError("'columns.points' (where the table of points is) and 'points' (its columns) go together")
+        return self
+
+
+class PysaliencyGaze(_Points):
+    """Fixations and images as pysaliency exports them to HDF5."""
+
+    format: Literal["pysaliency"]
+    files: Names
+    stimuli: str  # the export of the images, FileStimuli
+    kind: Kind = "fixations"
+    time_unit: TimeUnit = "s"
 
 
 class MapsGaze(_Keys):
@@ -165,8 +335,8 @@ class MapsGaze(_Keys):
 
 
 Images = Annotated[CubImages | FolderImages | CsvImages, Field(discriminator="layout")]
-PointGaze = CubGhaGaze | AristoGaze | CsvGaze
-Gaze = Annotated[CubGhaGaze | AristoGaze | CsvGaze | MapsGaze, Field(discriminator="format")]
+PointGaze = CubGhaGaze | AristoGaze | CsvGaze | ParquetGaze | RecordsGaze | PysaliencyGaze
+Gaze = Annotated[PointGaze | MapsGaze, Field(discriminator="format")]
 
 
 class DatasetSpec(_Keys):
@@ -188,13 +358,28 @@ class DatasetSpec(_Keys):
         return self
 
 
+class _OnceEach(yaml.SafeLoader):
+    """Refuses a key that stands twice in a mapping, of which YAML would silently take the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[Hashable] = set()
+        for key_node, _ in node.value:
+            if key_node.tag == "tag:yaml.org,2002:merge":
+                continue
+            key = self.construct_object(key_node, deep=True)
+            if isinstance(key, Hashable) and key in seen:
+                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
+            seen |= {key} if isinstance(key, Hashable) else set()
+        return super().construct_mapping(node, deep)
+
+
 def parse_spec(text: str, source: str) -> DatasetSpec:
     """The spec in ``text``; ``source`` is what messages call the file.
 
     Raises :class:`SpecError` with one line per mistake.
     """
     try:
-        content = yaml.safe_load(text)
+        content = yaml.load(text, _OnceEach)
     except yaml.YAMLError as error:
         raise SpecError(f"{source}: not valid YAML: {_yaml_problem(error)}") from error
     if not isinstance(content, Mapping):

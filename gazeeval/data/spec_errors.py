@@ -9,6 +9,8 @@ from pydantic import BaseModel, ValidationError
 
 from gazeeval.errors import did_you_mean
 
+_TAGS = ("layout", "format", "method")
+
 
 def describe(error: ValidationError, model: type[BaseModel]) -> list[str]:
     """One line per mistake found while validating a ``model``."""
@@ -45,9 +47,13 @@ def _write(choices: Sequence[str]) -> str:
 
 def _literals(models: Sequence[type[BaseModel]], key: str) -> list[str]:
     """The words and numbers that the field ``key`` of these models lists as allowed, without repeats."""
-    fields = [model.model_fields[key] for model in models if key in model.model_fields]
-    values = [value for field in fields for value in get_args(field.annotation)]
-    return list(dict.fromkeys(str(value) for value in values if isinstance(value, str | int)))
+    found: dict[str, None] = {}
+    pending: list[Any] = [model.model_fields[key].annotation for model in models if key in model.model_fields]
+    while pending:
+        part = pending.pop(0)
+        found |= {str(part): None} if isinstance(part, str | int) else {}
+        pending = [*get_args(part), *pending]
+    return list(found)
 
 
 def _fields(models: Sequence[type[BaseModel]]) -> set[str]:
@@ -63,7 +69,7 @@ def _walk(loc: Sequence[str | int], root: type[BaseModel]) -> tuple[str, list[ty
     path: list[str] = []
     owners, inside = [root], [root]
     for part in loc:
-        tagged = [model for model in inside if part in _literals([model], "layout") + _literals([model], "format")]
+        tagged = [model for model in inside if any(part in _literals([model], tag) for tag in _TAGS)]
         if tagged and len(inside) > 1:
             inside = tagged
         elif part != "[key]":

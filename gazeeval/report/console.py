@@ -27,10 +27,13 @@ class _AboveBar(logging.Handler):
 def logging_to_stderr(*, quiet: bool = False) -> Iterator[None]:
     """Show the log of a run; only what went wrong if ``quiet``."""
     handler = _AboveBar(logging.ERROR if quiet else logging.INFO)
+    level = log.level
     log.addHandler(handler)
+    log.setLevel(logging.INFO)
     try:
         yield
     finally:
+        log.setLevel(level)
         log.removeHandler(handler)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gazeeval.data.readers.cub_gha import read_cub_gha
@@ -36,7 +36,7 @@ def test_oracle(case: Path, line_end: str, tmp_path: Path) -> None:
     text = bytes(data["text"]).decode().replace("\n", line_end)
     table = read_cub_gha([write(tmp_path, text)])
     np.testing.assert_array_equal(np.stack([table.x, table.y, table.duration_ms], axis=1), data["fix"])
-    for column, name in ((table.image, "line_img_id"), (table.width, "line_w"), (table.height, "line_h")):
+    for column, name in ((table.images[table.image], "line_img_id"), (table.width, "line_w"), (table.height, "line_h")):
         np.testing.assert_array_equal(column, np.repeat(data[name], data["line_n"]))
     assert table.carry_over is not None
     starts = np.cumsum(data["line_n"]) - data["line_n"]
@@ -93,7 +93,7 @@ LINES = "1,500,375,10,10,100,200,100,300\n2,500,375,201,101,300,40,40,80\n1,500,
 
 
 def rows(table: GazeTable) -> list[tuple[float, ...]]:
-    return list(zip(table.image.tolist(), table.x.tolist(), table.duration_ms.tolist(), strict=True))
+    return list(zip(table.images[table.image].tolist(), table.x.tolist(), table.duration_ms.tolist(), strict=True))
 
 
 def test_carry_over_options(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_carry_over_is_found_on_the_display(second: str, carried: bool, tmp_path
 
 def test_lines_without_fixations_and_blank_lines(tmp_path: Path) -> None:
     table = read_cub_gha([write(tmp_path, "\n1,500,375,200,100,300\n2,500,375\n3,500,375,200,100,300\n\n")])
-    assert table.image.tolist() == [1, 3]
+    assert table.images[table.image].tolist() == [1, 3]
     assert table.carry_over is not None
     assert not table.carry_over.any()
     assert table.notes == ("run1: 1 lines hold no fixation",)
@@ -150,7 +150,7 @@ def test_lines_without_fixations_and_blank_lines(tmp_path: Path) -> None:
     [
         ("2,500,375,1,2", r":2, got 5 fields, expected img_id,width,height and three more"),
         ("2,500", ":2, got 2 fields"),
-        ("2,500,375,400,300,0,0,1,2,3", r":2, got 10 fields.*Fixation\.txt"),
+        ("2,500,375,400,300,0,0,1,2,3", ":2, got 10 fields, expected img_id,width,height and three more per fixation"),
         ("2,500,375,a,2,3", ":2, got 'a' in field 4, expected whole numbers"),
         ("2,500,375,1.5,2,3", ":2, got '1.5' in field 4"),
         ("2,500,375,,2,3", ":2, got '' in field 4"),
@@ -187,6 +187,51 @@ def test_wrong_files_and_options(tmp_path: Path) -> None:
         read_cub_gha([path], repeats="firsts")  # type: ignore[arg-type]
 
 
+# A letterbox of 1440x1080 at (240, 0): one pixel of a 500x375 image is 2.88 px of the display.
+MERGED = (
+    "1,500,375,1440,1080,240,0,240,0,100,1679,1079,200\n"
+    "2,375,500,810,1080,555,0,960,540,300\n"
+    "1,500,375,1440,1080,240,0\n"
+)
+
+
+def test_the_merged_file_is_brought_from_the_display_to_the_image(tmp_path: Path) -> None:
+    table = read_cub_gha([write(tmp_path, MERGED, "Fixation.txt")])
+    assert table.images[table.image].tolist() == [1, 1, 2]
+    np.testing.assert_allclose(table.x + 0.5, [0.5 / 2.88, 500 - 0.5 / 2.88, 405.5 * 375 / 810])
+    np.testing.assert_allclose(table.y + 0.5, [0.5 / 2.88, 375 - 0.5 / 2.88, 540.5 * 500 / 1080])
+    assert table.duration_ms.tolist() == [100, 200, 300]
+    assert table.width is not None
+    assert (table.viewers, table.viewer.tolist(), table.width.tolist()) == ((), [-1] * 3, [500, 500, 375])
+    assert table.notes == (
+        "1 images occur more than once (1 extra lines), kept and joined",
+        "1 lines hold no fixation",
+    )
+    assert len(read_cub_gha([write(tmp_path, MERGED, "Fixation.txt")], repeats="last")) == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        (MERGED + "2,375,500,1,2,3\n", r":4, got 6 fields, expected img_id,width,height,w,h,x0,y0 of the display"),
+        (MERGED + "1,500,375,0,1080,240,0,1,2,3\n", ":4, got display size 0, expected at least 1"),
+        (MERGED + "1,500,375,1440,1080,240,0,1,2\n", ":4, got 9 fields"),
+    ],
+)
+def test_malformed_lines_of_the_merged_file_are_named(text: str, message: str, tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=message):
+        read_cub_gha([write(tmp_path, text, "Fixation.txt")])
+
+
+def test_the_merged_file_stands_alone_and_has_no_order_of_viewing(tmp_path: Path) -> None:
+    merged, run = write(tmp_path, MERGED, "Fixation.txt"), write(tmp_path, LINES)
+    with pytest.raises(DataError, match=r"Fixation\.txt holds all runs, got 1 files beside it"):
+        read_cub_gha([run, merged])
+    with pytest.raises(UsageError, match=r"carry_over: got 'halve', but the order of viewing"):
+        read_cub_gha([merged], carry_over="halve")
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(st.text(alphabet="0123456789,-.x \n", max_size=60))
 def test_any_text_is_read_in_full_or_refused(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     path = tmp_path_factory.getbasetemp() / "fuzz.txt"
@@ -196,4 +241,5 @@ def test_any_text_is_read_in_full_or_refused(tmp_path_factory: pytest.TempPathFa
     except DataError:
         return
     lines = [line for line in text.splitlines() if line.strip()]
-    assert len(table) == sum(line.count(",") // 3 for line in lines)
+    head = 7 if table.carry_over is None else 3
+    assert len(table) == sum((line.count(",") + 1 - head) // 3 for line in lines)

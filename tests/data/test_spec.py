@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from gazeeval.data.spec import (
     CsvGaze,
+    CsvImages,
     Frame,
     bundled_specs,
     find_spec,
@@ -21,6 +22,8 @@ from gazeeval.data.spec import (
     with_options,
 )
 from gazeeval.errors import SpecError, UsageError
+
+FORMATS = "cub-gha, aristo, csv, parquet, json, mat, pysaliency, maps"
 
 
 def content(**gaze: Any) -> dict[str, Any]:
@@ -38,6 +41,9 @@ def content(**gaze: Any) -> dict[str, Any]:
     }
 
 
+COLUMNS = {"image": "img", "x": "x", "y": "y"}
+
+
 def mistakes(spec: dict[str, Any]) -> str:
     with pytest.raises(SpecError) as caught:
         parse_spec(yaml.safe_dump(spec), "mine.yaml")
@@ -50,7 +56,9 @@ def test_bundled_specs_parse_and_are_called_by_their_name(name: str) -> None:
 
 
 def test_all_bundled_specs_are_there() -> None:
-    assert {"aristo", "aristo-maps", "csv", "cub-gha", "gaze-images"} <= set(bundled_specs())
+    published = {"aristo", "aristo-maps", "cub-gha", "cub-gha-merged", "cub-sw", "cub-vw", "gaze-cifar-10", "salicon"}
+    published |= {"salicon-mat", "coco-search18", "coco-freeview", "cat2000", "pascal-s", "mit1003"}
+    assert {"csv", "gaze-images", *published} <= set(bundled_specs())
 
 
 def test_one_name_stands_for_a_list_of_one() -> None:
@@ -65,9 +73,9 @@ def test_every_mistake_is_reported_once_and_one_per_line() -> None:
     del spec["name"]
     spec["images"]["lable"] = "class"
     assert sorted(mistakes(spec).splitlines()) == [
-        "mine.yaml: gaze.origin: missing. Write one of upper-left, lower-left.",
+        "mine.yaml: gaze.origin: missing. Write one of upper-left, lower-left, centre, centre-up.",
         "mine.yaml: gaze.orign: unknown field (did you mean 'origin'?)",
-        "mine.yaml: gaze.unit: got 'pixels'. Write one of px, fraction.",
+        "mine.yaml: gaze.unit: got 'pixels'. Write one of px, fraction, percent, mm, deg.",
         "mine.yaml: images.lable: unknown field (did you mean 'label'?)",
         "mine.yaml: name: missing. Add it.",
     ]
@@ -76,7 +84,7 @@ def test_every_mistake_is_reported_once_and_one_per_line() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"format": "cvs"}, "gaze.format: got 'cvs' (did you mean 'csv'?). Write one of cub-gha, aristo, csv, maps."),
+        ({"format": "cvs"}, f"gaze.format: got 'cvs' (did you mean 'csv'?). Write one of {FORMATS}."),
         ({"columns": {"imge": "a", "x": "b", "y": "c"}}, "gaze.columns.imge: got 'imge' (did you mean 'image'?)"),
         ({"columns": {"image": "a", "x": "b"}}, "gaze: 'columns' must name y."),
         ({"files": []}, "gaze.files: got []."),
@@ -89,6 +97,25 @@ def test_every_mistake_is_reported_once_and_one_per_line() -> None:
         ),
         ({"frame": {"width": 9, "height": 9, "placement": [1, 2, 3]}}, "gaze.frame.placement: got [1, 2, 3]."),
         ({"frame": "screen"}, "gaze.frame: got 'screen'."),
+        ({"unit": "mm"}, "gaze: 'unit: mm' needs 'px_per_mm'"),
+        ({"files": "{img}.csv"}, "gaze: 'files': got {img} in '{img}.csv'; write {image}, {viewer} or {condition}"),
+        ({"encoding": "utf-9"}, "gaze: 'encoding': got 'utf-9', which Python does not know."),
+        ({"delimiter": "::"}, "gaze: 'delimiter': got '::', but it is one character."),
+        ({"decimal": ";"}, "gaze.decimal: got ';'. Write one of ., ,."),
+        ({"detect": "ivt"}, "gaze: 'detect' finds fixations among samples: write 'kind: samples'."),
+        ({"detect": "ivt", "kind": "samples"}, "gaze: 'detect' needs the times of the samples"),
+        ({"detect": "itv"}, "gaze.detect.method: got 'itv' (did you mean 'ivt'?). Write one of ivt, idt."),
+        ({"detect": {"method": "idt", "velocity_threshold": 3}}, "gaze.detect.velocity_threshold: unknown field"),
+        (
+            {"detect": {"method": "idt", "threshold_unit": "px"}},
+            "needs 'dispersion_threshold', which has a usual value",
+        ),
+        ({"sampling_rate": 0}, "gaze.sampling_rate: got 0."),
+        ({"sampling_rate": 90}, "gaze: 'sampling_rate' is that of samples: leave it out"),
+        ({"immediate_repeats": "drop", "kind": "samples"}, "gaze: 'immediate_repeats' are those of fixations"),
+        ({"columns": COLUMNS | {"offset": "t"}}, "gaze: 'columns' must name onset and offset, or duration"),
+        ({"files": "{image}.csv"}, "gaze: 'image' is both in 'columns' and in the braces of 'files'"),
+        ({"columns": COLUMNS | {"onset": "t", "offset": "e", "duration": "d"}}, "onset and offset, or duration"),
     ],
 )
 def test_a_mistake_is_named_with_its_field(change: dict[str, Any], message: str) -> None:
@@ -101,7 +128,60 @@ def test_a_mistake_is_named_with_its_field(change: dict[str, Any], message: str)
 def test_a_missing_format_names_the_formats() -> None:
     spec = content()
     del spec["gaze"]["format"]
-    assert mistakes(spec) == "mine.yaml: gaze.format: missing. Write one of cub-gha, aristo, csv, maps."
+    assert mistakes(spec) == f"mine.yaml: gaze.format: missing. Write one of {FORMATS}."
+
+
+def test_usual_values_of_detection() -> None:
+    columns = COLUMNS | {"time": "t"}
+    for detect, threshold in (("ivt", 30), ("idt", 1)):
+        gaze = validate(content(kind="samples", columns=columns, detect=detect), "mine.yaml").gaze
+        assert isinstance(gaze, CsvGaze)
+        assert gaze.detect is not None
+        assert gaze.detect.model_dump().items() >= {"method": detect, "threshold_unit": "deg"}.items()
+        assert threshold in gaze.detect.model_dump().values()
+    assert getattr(validate(content(detect="none"), "mine.yaml").gaze, "detect", 0) is None
+
+
+def test_paths_may_name_what_columns_do_not() -> None:
+    gaze = validate(content(files="{viewer}/{image}.csv", columns={"x": "a", "y": "b"}), "mine.yaml").gaze
+    assert gaze.format == "csv"
+
+
+def test_events_may_have_an_onset_and_a_duration() -> None:
+    columns = COLUMNS | {"onset": "t", "duration": "d"}
+    assert validate(content(columns=columns), "mine.yaml").gaze.format == "csv"
+
+
+def test_points_of_recordings_need_their_columns() -> None:
+    spec = content(format="json", columns={"image": "i", "points": "p"}, points=["x", "y"])
+    assert validate(spec, "mine.yaml").gaze.format == "json"
+    del spec["gaze"]["columns"]["points"]
+    assert "'columns.points' (where the table of points is) and 'points' (its columns) go together" in mistakes(spec)
+
+
+def test_lengths_and_shares_have_no_pixel_origin() -> None:
+    for unit in ({"unit": "fraction"}, {"unit": "mm", "px_per_mm": 3.6}):
+        spec = content(**unit)
+        del spec["gaze"]["pixel_origin"]
+        gaze = validate(spec, "mine.yaml").gaze
+        assert isinstance(gaze, CsvGaze)
+        assert gaze.pixel_origin == "corner"
+
+
+@pytest.mark.parametrize(
+    ("text", "line"), [("x: 1\nx: 2", 2), ("gaze:\n  x: 1\n  y: 1\n  x: 1", 4), ("a: {b: {x: 1, y: 1, x: 1}}", 1)]
+)
+def test_a_key_that_stands_twice_is_refused(text: str, line: int) -> None:
+    with pytest.raises(
+        SpecError, match=rf"^mine\.yaml: not valid YAML: the key 'x' stands twice at line {line}, column"
+    ):
+        parse_spec(text, "mine.yaml")
+
+
+def test_anchors_may_be_merged_and_overridden() -> None:
+    text = yaml.safe_dump(content()) + "images: {<<: &index {index: a.csv}, layout: csv}\n"
+    images = parse_spec(text.replace("images:\n  index: images.csv\n  layout: csv\n", ""), "mine.yaml").images
+    assert images == CsvImages(layout="csv", index="a.csv")
 
 
 KEYS = [

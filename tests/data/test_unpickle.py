@@ -65,17 +65,18 @@ def as_lists(frame: pd.DataFrame) -> dict[Any, list[Any]]:
     return columns | {"index": frame.index.tolist()}
 
 
-FRAMES = {
-    "numbers": pd.DataFrame({"a": [1, 2], "b": [0.5, np.nan], "c": [True, False]}),
-    "text": pd.DataFrame({"a": ["x", None], "b": pd.Categorical(["u", "v"])}),
-    "lists": pd.DataFrame({"a": [[1, 2], [3.0]], "b": [np.arange(2), np.arange(3)]}),
-    "index": pd.DataFrame({"a": [1, 2]}, index=[7, 3]),
-    "names": pd.DataFrame({"a": [1, 2]}, index=["u", "v"]),
-    "columns": pd.DataFrame([[1, 2.5]], columns=pd.Index(["a", "b"], dtype=object)),
-    "part": pd.DataFrame({"a": range(9), "b": range(9)})[::3],
-    "joined": pd.concat([pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})]),
-    "none": pd.DataFrame({"a": np.empty(0)}),
-}
+with pd.option_context("mode.string_storage", "python"):  # Arrow's, where pyarrow is installed, is refused
+    FRAMES = {
+        "numbers": pd.DataFrame({"a": [1, 2], "b": [0.5, np.nan], "c": [True, False]}),
+        "text": pd.DataFrame({"a": ["x", None], "b": pd.Categorical(["u", "v"])}),
+        "lists": pd.DataFrame({"a": [[1, 2], [3.0]], "b": [np.arange(2), np.arange(3)]}),
+        "index": pd.DataFrame({"a": [1, 2]}, index=[7, 3]),
+        "names": pd.DataFrame({"a": [1, 2]}, index=["u", "v"]),
+        "columns": pd.DataFrame([[1, 2.5]], columns=pd.Index(["a", "b"], dtype=object)),
+        "part": pd.DataFrame({"a": range(9), "b": range(9)})[::3],
+        "joined": pd.concat([pd.DataFrame({"a": [1]}), pd.DataFrame({"a": [2]})]),
+        "none": pd.DataFrame({"a": np.empty(0)}),
+    }
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

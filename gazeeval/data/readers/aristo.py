@@ -103,8 +103,10 @@ def _read_level(path: Path, level: str, time_unit: TimeUnit, levels: set[str]) -
     if not good.all():
         notes.append(f"{(~good).sum():,} of {len(good):,} samples have no finite time or position and were left out")
     scale, unit_note = time_scale(time_unit, image[good], time[good], f"{_WHAT}: {path}")
+    images, code = np.unique(image, return_inverse=True)
     table = GazeTable(
-        image=image,
+        image=code.astype(np.int32),
+        images=images,
         x=x,
         y=y,
         duration_ms=np.full(len(x), np.nan),

@@ -1,191 +1,225 @@
-"""Gaze in a table with a header (CSV, TSV, ...), one row per fixation or raw sample, any column names."""
+"""Gaze in tables of text (CSV, TSV, ...), one row per fixation or raw sample, any column names, one file or many."""
 
 from __future__ import annotations
 
+import csv
 import io
+import re
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import dataclass
+from functools import partial
+from itertools import groupby, islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gazeeval.data.readers.table import GazeTable, Kind, TimeUnit, in_time_order, read_text, time_scale
-from gazeeval.errors import DataError, UsageError, did_you_mean
+from gazeeval.data.readers.columns import (
+    NUMBERS,
+    WORDS,
+    Columns,
+    Text,
+    check_names,
+    find_column,
+    gaze_table,
+    in_order_of_appearance,
+)
+from gazeeval.data.readers.files import GazeFile
+from gazeeval.data.readers.table import Codes, Floats, GazeTable, Kind, TimeUnit, read_text
+from gazeeval.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-REQUIRED = ("image", "x", "y")
-OPTIONAL = ("duration", "time", "viewer", "condition", "label", "width", "height")
 DELIMITERS = (",", ";", "\t", "|")
+MISSING = ("", "nan", "na", "n/a", "none", "null", ".")
 
 _WHAT = "gaze table"
+_FILES_AT_ONCE = 1000
+
+
+@dataclass(frozen=True)
+class Layout:
+    """How a table is written as text.
+
+    Attributes:
+        delimiter: between fields; " " is any white space. None: the one of comma, semicolon, tab and bar that is most
+            frequent in the first line, or white space if there is none of them.
+        header: whether the first line names the columns. Without it they are called "1", "2", ...
+        decimal: "." or ",".
+        encoding: of the text, a name that Python knows.
+        ignore: characters that are deleted before anything is read, such as brackets.
+    """
+
+    delimiter: str | None = None
+    header: bool = True
+    decimal: str = "."
+    encoding: str = "utf-8"
+    ignore: str = ""
+
+
+class _Body(NamedTuple):
+    """The text of file number ``file`` below its header, with the header's line end; column names; delimiter."""
+
+    file: int
+    text: str
+    names: tuple[str, ...]
+    delimiter: str
 
 
 def read_delimited(
-    path: Path,
+    files: Sequence[GazeFile],
     columns: Mapping[str, str],
     *,
-    time_unit: TimeUnit = "ms",
-    delimiter: str | None = None,
+    layout: Layout | None = None,
+    where: Mapping[str, Sequence[str]] | None = None,
     kind: Kind = "fixations",
+    time_unit: TimeUnit = "ms",
+    sampling_rate: float | None = None,
 ) -> GazeTable:
-    """The rows of a UTF-8 table. Image keys, viewers and conditions are text as written ("000005" and "None" survive).
+    """The rows of all files. Image keys, viewers and conditions are text as written ("000005" and "None" survive).
 
-    Rows without an image or whose x or y is not a finite number (and raw samples without a time) are left out, counted
-    in ``notes`` with the first of them.
+    Rows that cannot be used are left out and counted, see `gaze_table`; so are empty files among others.
 
     Args:
-        columns: our name (``image``, ``x``, ``y``; optionally ``duration``, ``time``, ``viewer``, ``condition``,
-            ``label``, ``width``, ``height``) to the column's name in the file.
-        time_unit: of ``duration`` and ``time``; "auto" infers it from the median step of ``time``.
-        delimiter: None takes the one of comma, semicolon, tab and bar that is most frequent in the header.
-        kind: "samples" without a ``duration`` column get min(dt, 2 x median dt) from ``time``.
+        files: at least one; their paths may say image, viewer or condition.
+        columns: our name to the column's name in the files: ``image`` (unless the paths say it), ``x``, ``y``;
+            optionally ``duration``, ``time``, ``onset`` and ``offset``, ``viewer``, ``condition``, ``label``,
+            ``width``, ``height``.
+        where: a column of the files to the values that it has in the rows to read.
+        kind, time_unit, sampling_rate: see `gaze_table`.
 
     Raises:
-        DataError: missing file or column, not UTF-8, rows with too many fields, no usable row, a negative duration, or
-            another value that is not a number. Rows count from 1 below the header, blank lines left out.
-        UsageError: a name in ``columns`` that is not one of ours.
+        DataError: a missing file or column, another encoding, rows with too many fields, no usable row, a negative
+            duration, or another value that is not a number. Rows count from 1 below the header, blank lines left out.
+        UsageError: a name in ``columns`` that is not one of ours, a delimiter of several characters.
     """
-    _check_names(columns)
-    frame = _read_text_columns(path, columns, delimiter)
-    x, y = (_coordinates(frame[name]) for name in ("x", "y"))
-    image = frame["image"].to_numpy(dtype=object)
-    numbers = {name: _numbers(frame, name, path) for name in ("duration", "time")}
-    steps = kind == "samples" and "time" in columns and "duration" not in columns
-    good = np.isfinite(x) & np.isfinite(y) & (image != "") & (np.isfinite(numbers["time"]) | (not steps))
-    if not good.any():
-        raise DataError(f"{_WHAT}: {path}: no row has an image and a position. Check 'columns' in the spec.")
-    _refuse_negative(numbers["duration"], path)
-    whole = {name: _whole(frame, name, path) for name in ("label", "width", "height") if name in columns}
-    viewers, viewer = _codes(frame, "viewer")
-    conditions, condition = _codes(frame, "condition")
-    table = GazeTable(
-        image=image,
-        x=x,
-        y=y,
-        duration_ms=numbers["duration"],
-        t_ms=numbers["time"],
-        viewer=viewer,
-        condition=condition,
-        viewers=viewers,
-        conditions=conditions,
-        label=whole.get("label"),
-        width=whole.get("width"),
-        height=whole.get("height"),
-        kind=kind,
-        notes=_left_out(frame, good, path),
-    ).take(good)
-    table = _in_ms(table, time_unit, path)
-    return in_time_order(table, path.name) if steps else table
+    check_names(columns, files, (*WORDS, *NUMBERS))
+    layout, where = layout or Layout(), where or {}
+    parts, filled = [], 0
+    for batch in _batches(_bodies(files, layout)):
+        parts.append(_read(batch, files, columns, where, layout.decimal))
+        filled += len(batch)
+    if not parts:
+        raise DataError(f"{_WHAT}: {files[0].path}: the file is empty. Fetch or export it again.")
+    empty = [f"{len(files) - filled:,} of {len(files):,} gaze files are empty"] if filled < len(files) else []
+    return gaze_table(_WHAT, files, parts, kind=kind, time_unit=time_unit, sampling_rate=sampling_rate, notes=empty)
 
 
-def _in_ms(table: GazeTable, unit: TimeUnit, path: Path) -> GazeTable:
-    recording = np.unique(table.image, return_inverse=True)[1].astype(np.int64)
-    timed = np.isfinite(table.t_ms)
-    scale, note = time_scale(unit, recording[timed], table.t_ms[timed], f"{_WHAT}: {path}")
-    return replace(
-        table,
-        duration_ms=table.duration_ms * scale,
-        t_ms=table.t_ms * scale,
-        notes=(*table.notes, *(f"{path.name}: {text}" for text in note)),
-    )
+def _bodies(files: Sequence[GazeFile], layout: Layout) -> Iterator[_Body]:
+    ignored = str.maketrans("", "", layout.ignore)
+    for number, file in enumerate(files):
+        text = read_text(file.path, _WHAT, layout.encoding, may_be_empty=True)
+        text = text.replace("\r\n", "\n").replace("\r", "\n").lstrip("\n").translate(ignored)
+        if not text.strip():
+            continue
+        first = text.partition("\n")[0]
+        delimiter = layout.delimiter or max(DELIMITERS, key=first.count)
+        if layout.delimiter is None and delimiter not in first:
+            delimiter = " "
+        if len(delimiter) != 1:
+            raise UsageError(f"gaze.delimiter: got {delimiter!r}. Give one character.")
+        names = first.split() if delimiter == " " else next(csv.reader([first], delimiter=delimiter))
+        if layout.header:
+            yield _Body(number, text[len(first) :], tuple(name.strip() for name in names), delimiter)
+        else:
+            yield _Body(number, text, tuple(str(i + 1) for i in range(len(names))), delimiter)
 
 
-def _check_names(columns: Mapping[str, str]) -> None:
-    known = (*REQUIRED, *OPTIONAL)
-    for name in columns:
-        if name not in known:
-            raise UsageError(
-                f"gaze.columns.{name}: unknown name{did_you_mean(name, known)}. Known: {', '.join(known)}."
-            )
-    for name in REQUIRED:
-        if name not in columns:
-            raise UsageError(f"gaze.columns.{name}: missing. Name the column that holds it.")
+def _batches(bodies: Iterable[_Body]) -> Iterator[list[_Body]]:
+    """Files to parse at once: of the same columns. A quoted field may hold a line end, so such files go alone."""
+    for (_, _, alone), group in groupby(bodies, key=lambda body: (body.names, body.delimiter, '"' in body.text)):
+        while batch := list(islice(group, 1 if alone else _FILES_AT_ONCE)):
+            yield batch
 
 
-def _read_text_columns(path: Path, columns: Mapping[str, str], delimiter: str | None) -> pd.DataFrame:
-    """The declared columns as text, under our names; fields that a short row lacks are empty."""
-    import pandas as pd
-
-    text = read_text(path, _WHAT)
-    header = text.lstrip("\r\n").splitlines()[0]
-    sep = delimiter or max(DELIMITERS, key=header.count)
-    if len(sep) != 1:
-        raise UsageError(f"gaze.delimiter: got {sep!r}. Give one character.")
+def _read(
+    batch: Sequence[_Body],
+    files: Sequence[GazeFile],
+    columns: Mapping[str, str],
+    where: Mapping[str, Sequence[str]],
+    decimal: str,
+) -> Columns:
+    """The rows of files that have the same columns."""
+    first = batch[0]
+    find = partial(find_column, first.names, f"{_WHAT}: {files[first.file].path}")
+    place = {name: str(find(name, column)) for name, column in columns.items()}
+    tests = {str(find("where", column)): values for column, values in where.items()}
+    words = {place[name] for name in WORDS if name in place} | tests.keys()
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", pd.errors.ParserWarning)
-            frame = pd.read_csv(
-                io.StringIO(text), sep=sep, dtype=str, na_filter=False, index_col=False, skipinitialspace=True
-            )
-    except (pd.errors.ParserError, pd.errors.ParserWarning, ValueError) as error:
+        frame, file = _parse(batch, words, set(place.values()) - words, decimal)
+    except (ValueError, Warning) as error:
+        for body in batch if len(batch) > 1 else ():
+            _read([body], files, columns, where, decimal)  # raises for the file that it is
         problem = str(error).removeprefix("Error tokenizing data. C error: ").strip().rstrip(".")
-        raise DataError(f"{_WHAT}: {path}: {problem}. Check the delimiter ({sep!r}) and the quotes.") from None
-    for name, column in columns.items():
-        if column not in frame.columns:
-            raise DataError(
-                f"{_WHAT}: {path}: no column {column!r} for {name!r}{did_you_mean(column, map(str, frame.columns))}, "
-                f"got {', '.join(map(str, frame.columns))}. Correct 'columns' (or 'delimiter', {sep!r}) in the spec."
-            )
-    return frame[list(columns.values())].set_axis(list(columns), axis=1).fillna("")
+        raise DataError(
+            f"{_WHAT}: {files[first.file].path}: {problem}. Check the delimiter ({first.delimiter!r}) and the quotes."
+        ) from None
+    starts = np.flatnonzero(np.diff(file, prepend=-1))
+    row = np.arange(len(file)) - np.repeat(starts, np.diff(starts, append=len(file))) + 1
+    numbers = {}
+    for name in NUMBERS:
+        if name in place:
+            numbers[name], wrong = _numbers(frame[place[name]], decimal)
+            for i in np.flatnonzero(wrong)[:1] if name not in ("x", "y") else ():
+                value = str(frame[place[name]].iloc[i])[:40]
+                at = f"{files[file[i]].name}: row {row[i]}"
+                raise DataError(f"{_WHAT}: {at}, {name}, got {value!r}. Expected a number.")
+    text = {name: _words(frame[place[name]]) for name in WORDS if name in place}
+    meant = np.ones(len(frame), dtype=bool)
+    for column, values in tests.items():
+        meant &= frame[column].isin(list(values)).to_numpy()
+    return Columns(text, numbers, file, row).where(meant)
 
 
-def _coordinates(column: pd.Series[str]) -> NDArray[np.float64]:
-    """Numbers, NaN for what is none."""
+def _parse(batch: Sequence[_Body], words: Set[str], numbers: Set[str], decimal: str) -> tuple[pd.DataFrame, Codes]:
+    """The fields, columns "0", "1", ..., and the file (m,) of each row. ``numbers`` are floats, or text like ``words``.
+
+    Raises ValueError, or a Warning, if pandas cannot make a table of them.
+    """
     import pandas as pd
 
-    return pd.to_numeric(column, errors="coerce").to_numpy(dtype=np.float64)
+    delimiter, width = batch[0].delimiter, len(batch[0].names)
+    several = len(batch) > 1
+    lines = (re.sub("(?m)^(?=.)", f"{body.file}{delimiter}", body.text) if several else body.text for body in batch)
+    labels = [*(["file"] if several else []), *map(str, range(width))]
+    options: dict[str, Any] = {
+        **{"sep": r"\s+" if delimiter == " " else delimiter, "decimal": decimal, "header": None, "names": labels},
+        **{"index_col": False, "skipinitialspace": True, "keep_default_na": False},
+    }
+    text = "\n".join(lines)
+    # what is not needed is read as cheaply as can be; not reading it would let rows with too many fields pass
+    types: dict[str, Any] = dict.fromkeys(labels, "category") | dict.fromkeys(words, str)
+    types |= {"file": "int32"} if several else {}
+    missing: Any = {column: [*MISSING, *map(str.upper, MISSING), "NaN", "None"] for column in numbers}
+    frame: pd.DataFrame
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", pd.errors.ParserWarning)
+        try:
+            floats = types | dict.fromkeys(numbers, "float64")
+            frame = pd.read_csv(io.StringIO(text), dtype=floats, na_values=missing, **options)
+        except pd.errors.ParserError:
+            raise
+        except ValueError:  # words among the numbers: which, is found later
+            frame = pd.read_csv(io.StringIO(text), dtype=types | dict.fromkeys(numbers, str), **options)
+    file = frame["file"].to_numpy(dtype=np.int32) if several else np.full(len(frame), batch[0].file, dtype=np.int32)
+    return frame, file
 
 
-def _numbers(frame: pd.DataFrame, name: str, path: Path) -> NDArray[np.float64]:
-    """An optional column: NaN where empty or absent; other text is an error."""
-    if name not in frame:
-        return np.full(len(frame), np.nan)
-    values = _coordinates(frame[name])
-    text = frame[name].str.strip().str.lower()
-    bad = np.flatnonzero(~np.isfinite(values) & ~text.isin(["", "nan", "na", "none"]).to_numpy())
-    if bad.size:
-        raise _bad_value(path, name, bad[0], frame[name].iloc[bad[0]], "a number")
-    return values
+def _words(column: pd.Series[Any]) -> Text:
+    codes, names = column.factorize()
+    return in_order_of_appearance(np.asarray(names, dtype=np.str_), codes)
 
 
-def _whole(frame: pd.DataFrame, name: str, path: Path) -> NDArray[np.int64]:
-    values = _coordinates(frame[name])
-    bad = np.flatnonzero(~np.isfinite(values) | (values != np.round(values)))
-    if bad.size:
-        raise _bad_value(path, name, bad[0], frame[name].iloc[bad[0]], "a whole number")
-    return values.astype(np.int64)
+def _numbers(column: pd.Series[Any], decimal: str) -> tuple[Floats, NDArray[np.bool_]]:
+    """A column as numbers, NaN for none; and which fields are neither a number nor one of the words for none."""
+    import pandas as pd
 
-
-def _refuse_negative(duration: NDArray[np.float64], path: Path) -> None:
-    bad = np.flatnonzero(duration < 0)
-    if bad.size:
-        raise _bad_value(path, "duration", bad[0], f"{duration[bad[0]]:g}", "0 or more")
-
-
-def _bad_value(path: Path, name: str, row: int, value: str, expected: str) -> DataError:
-    return DataError(f"{_WHAT}: {path}: row {row + 1}, {name}, got {value[:40]!r}. Expected {expected}.")
-
-
-def _codes(frame: pd.DataFrame, name: str) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    """Names in order of first appearance and a code per row; empty text is -1."""
-    if name not in frame:
-        return (), np.full(len(frame), -1, dtype=np.int32)
-    column = frame[name].astype(object)
-    codes, names = column.where(column != "", None).factorize()
-    return tuple(map(str, names)), codes.astype(np.int32)
-
-
-def _left_out(frame: pd.DataFrame, good: NDArray[np.bool_], path: Path) -> tuple[str, ...]:
-    bad = np.flatnonzero(~good)
-    if not bad.size:
-        return ()
-    image, x, y = frame[list(REQUIRED)].iloc[bad[0]]
-    return (
-        f"{path.name}: {bad.size:,} of {len(good):,} rows lack an image, a finite position or a time and were left out "
-        f"(first: row {bad[0] + 1}, image {image!r}, x {x!r}, y {y!r})",
-    )
+    if column.dtype == np.float64:
+        return column.to_numpy(), np.zeros(len(column), dtype=bool)
+    codes, found = column.factorize()
+    words = pd.Series(found, dtype=str).str.strip()
+    values = pd.to_numeric(words.str.replace(decimal, ".", regex=False), errors="coerce").to_numpy(dtype=np.float64)
+    wrong = np.isnan(values) & ~words.str.lower().isin(MISSING).to_numpy()
+    return np.append(values, np.nan)[codes], np.append(wrong, False)[codes]
