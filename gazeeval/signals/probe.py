@@ -10,8 +10,7 @@ from torch import Tensor
 
 from gazeeval.errors import PluginError, UsageError
 from gazeeval.models.model import Model
-from gazeeval.models.preprocessing import imagenet_normalised
-from gazeeval.signals.answer import SignalCache, answer, recall
+from gazeeval.signals.answer import SignalCache, recall
 from gazeeval.signals.attention import LastLayer, last_attention, looks_twice, recording, second_look
 from gazeeval.signals.base import (
     BottomUp,
@@ -27,55 +26,6 @@ from gazeeval.signals.base import (
 )
 from gazeeval.signals.feature_map import as_map, forward_features, forward_head
 from gazeeval.signals.gradients import class_map, evaluating, input_gradient, watched_features
-
-
-def require_model(method: str, requests: Collection[Signal], model: Model | None) -> None:
-    """Raise UsageError where ``method`` asks for what needs a network and there is none."""
-    asked = sorted(repr(request) for request in requests if request.needs_model)
-    if asked and model is None:
-        raise UsageError(f"method {method}: needs a network for {', '.join(asked)}, got none. Pass --model CKPT.")
-
-
-def check(method: str, requests: Collection[Signal], model: Model | None, cache: SignalCache | None = None) -> None:
-    """Raise UsageError, before a run, unless ``model`` can give what ``method`` asks for.
-
-    One black image is tried; ``cache`` keeps its answers, so that asking for several methods costs one pass.
-    """
-    require_model(method, requests, model)
-    asked = {request for request in requests if request.needs_model}
-    if model is None or not asked:
-        return
-    size = model.geometry.height, model.geometry.width
-    black = torch.zeros(1, 3, *size, device=model.device)
-    try:
-        answers = probe(asked, model, black, black.new_zeros(1, dtype=torch.int64), keys=["black image"], cache=cache)
-    except UsageError as error:
-        raise UsageError(f"method {method}: {error}") from error
-    for request, found in answers.items():
-        if request.is_map and found[0].numel() == 1:
-            raise UsageError(
-                f"method {method}: model {model.arch}: {request!r}, got a single value for an image of "
-                f"{size[0]}x{size[1]} px, which says nothing about places. Pass another --model or --input-size."
-            )
-
-
-def answer_all(
-    requests: Collection[Signal],
-    model: Model | None,
-    images: Tensor,
-    labels: Tensor | None,
-    *,
-    keys: Sequence[Hashable] | None = None,
-    cache: SignalCache | None = None,
-    batch_size: int | None = None,
-) -> dict[Signal, Tensor]:
-    """`answer` what needs only the images and `probe` for the rest; ``model`` may be None where there is no rest."""
-    by_network = {request for request in requests if request.needs_model}
-    normalise = model.normalise if model else imagenet_normalised
-    answers = answer(set(requests) - by_network, images, normalise=normalise, keys=keys, cache=cache)
-    if by_network and model:
-        answers |= probe(by_network, model, images, labels, keys=keys, cache=cache, batch_size=batch_size)
-    return answers
 
 
 def probe(

@@ -43,7 +43,8 @@ from gazeeval.signals.base import (
     Signal,
     TopDown,
 )
-from gazeeval.signals.probe import check, probe
+from gazeeval.signals.networks import Networks
+from gazeeval.signals.probe import probe
 
 MAPS: set[Signal] = {BottomUp(), TopDown(), ClassEvidence()}
 SMALL = {"depth": 2, "embed_dim": 48, "num_heads": 3}
@@ -349,7 +350,7 @@ def test_maps_of_nothing() -> None:
 def test_what_a_network_cannot_say(name: str, request_: Signal, message: str) -> None:
     model = network_named(name)
     with pytest.raises(UsageError, match=f"^method some: model {model.arch}: {message}"):
-        check("some", [request_], model)
+        Networks(model).check("some", [request_])
 
 
 def test_a_network_that_hides_its_attention_or_its_classifier() -> None:

@@ -22,7 +22,8 @@ from gazeeval.signals import gradients
 from gazeeval.signals.answer import signal_cache
 from gazeeval.signals.base import ClassMap, FeatureMean, Features, InputGradient, Signal
 from gazeeval.signals.gradients import class_map, class_map_note, input_gradient
-from gazeeval.signals.probe import check, probe
+from gazeeval.signals.networks import Networks
+from gazeeval.signals.probe import probe
 
 ALL: set[Signal] = {Features(), FeatureMean(), InputGradient(), ClassMap()}
 CASE = cases("gradsal_eval")[0]
@@ -288,17 +289,17 @@ def test_networks_without_a_feature_map(tiny: tuple[Model, Tensor, Tensor]) -> N
     found = probe({InputGradient()}, plain, images, labels % 3)[InputGradient()]
     assert (found.amax(dim=(1, 2)) > 0).all()
     with pytest.raises(UsageError, match=r"^method some: model plain: no map of features"):
-        check("some", [ClassMap()], plain)
+        Networks(plain).check("some", [ClassMap()])
     features_only = replace(model, network=Pooled(), arch="pooled")
     with pytest.raises(UsageError, match=r"^method some: model pooled: no logits from features, got a network without"):
-        check("some", [ClassMap()], features_only)
+        Networks(features_only).check("some", [ClassMap()])
 
 
 def test_a_class_token_of_unknown_origin(tiny: tuple[Model, Tensor, Tensor]) -> None:
     model, _, _ = tiny
     vars(model.network)["global_pool"] = "token"
     with pytest.raises(UsageError, match="model tiny: no class map, got a class token and no blocks"):
-        check("some", [ClassMap()], model)
+        Networks(model).check("some", [ClassMap()])
 
 
 def test_rows_say_whose_class_the_maps_are_about(models: dict[str, Model]) -> None:

@@ -22,7 +22,8 @@ from gazeeval.models.model import Model, load_model
 from gazeeval.signals.answer import signal_cache
 from gazeeval.signals.base import ClassEvidence, FeatureMean, Features, InputGradient, Logits, Saliency, Signal, TopDown
 from gazeeval.signals.fine_grained import fine_grained
-from gazeeval.signals.probe import answer_all, check, probe
+from gazeeval.signals.networks import Networks
+from gazeeval.signals.probe import probe
 
 BOTH: set[Signal] = {Features(), FeatureMean()}
 
@@ -145,22 +146,22 @@ def test_images_that_are_not_square(resnet: Model) -> None:
 )
 def test_networks_without_a_feature_map(network: nn.Module, given: str, resnet: Model) -> None:
     with pytest.raises(UsageError, match=f"^method some: model made_up: no map of features, got {given}"):
-        check("some", [FeatureMean()], wrapped(network, resnet))
+        Networks(wrapped(network, resnet)).check("some", [FeatureMean()])
 
 
 def test_a_map_of_one_place_is_no_map(resnet: Model) -> None:
     model = wrapped(Given(torch.zeros(1, 8, 1, 1)), resnet)
-    check("some", [Features()], model)
+    Networks(model).check("some", [Features()])
     with pytest.raises(UsageError, match=r"made_up: FeatureMean\(\), got a single value for an image of 160x160 px"):
-        check("some", [FeatureMean()], model)
+        Networks(model).check("some", [FeatureMean()])
 
 
 def test_what_needs_no_network_passes_without() -> None:
-    check("some", [Saliency()], None)
+    Networks(None).check("some", [Saliency()])
     with pytest.raises(
         UsageError, match=r"^method some: needs a network for FeatureMean\(\), Features\(\), got none\."
     ):
-        check("some", [Saliency(), *BOTH], None)
+        Networks(None).check("some", [Saliency(), *BOTH])
 
 
 def test_other_requests_are_not_for_networks(resnet: Model) -> None:
@@ -244,10 +245,10 @@ def test_the_batch_size_cuts_the_passes(resnet: Model, passes: list[int]) -> Non
 
 def test_all_requests_together(resnet: Model) -> None:
     images, labels = pictures(2)
-    answers = answer_all([Saliency(), FeatureMean()], resnet, images, labels)
+    answers = Networks(resnet).answer([Saliency(), FeatureMean()], images, labels)
     assert torch.equal(answers[Saliency()], fine_grained((255 * images).round().byte()))
-    assert answers[FeatureMean()].shape == (2, 2, 2)
-    assert set(answer_all([Saliency()], None, images, labels)) == {Saliency()}
+    assert answers[FeatureMean()].shape == (2, 5, 5)  # at the size of the network: 160 px
+    assert set(Networks(None).answer([Saliency()], images, labels)) == {Saliency()}
 
 
 def test_mixing_given_images_with_a_network(resnet: Model) -> None:
