@@ -19,6 +19,7 @@ COMMANDS = {
     "compare": "compare the methods of finished runs",
     "ceiling": "score one viewer against the others: as near as people come",
     "sensitivity": "score the mixes of a run under other gaze recipes",
+    "agreement": "score the maps that methods rely on against gaze",
     "list": "show methods, data sets or metrics",
 }
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

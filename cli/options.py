@@ -1,4 +1,4 @@
-"""Command line options made from `gazeeval.config.RunConfig`: one place says name, type, default and help.
+"""Command line options made from `gazeeval.config`: one place says name, type, default and help.
 
 Values are checked there too, so that the command line, the environment and a config file get the same errors.
 """
@@ -7,22 +7,24 @@ from __future__ import annotations
 
 import typing
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
 import click
 
-from gazeeval.config import RunConfig, flag, read_config
+from gazeeval.config import DataConfig, RunConfig, flag, read_config
 
 SECTIONS = {
-    "Methods and network": "method model arch attention_model attention_arch weights_key unsafe_load geometry "
+    "Methods and network": "method maps model arch attention_model attention_arch weights_key unsafe_load geometry "
     "input_size crop_pct mean std",
     "Images and gaze": "data root split placement carry_over repeats px_per_degree origin sigma weight border",
     "Pairs": "num_pairs pair_file pairing pairing_saliency pairing_distance labels group_size seed",
-    "Scores": "top_k references ci ci_method",
+    "Scores": "top_k references kl_form shuffled ci ci_method",
     "Computing (changes no result)": "device batch_size workers shard",
     "Output": "out masks save_images",
 }
+_REPEATED = ("method", "maps")
 _SHORT = {"method": "-m", "data": "-d", "num_pairs": "-n", "batch_size": "-b", "workers": "-j", "out": "-o"}
 _METAVAR = {
     **{
@@ -32,7 +34,7 @@ _METAVAR = {
         "attention_model": "PATH|NAME",
         "attention_arch": "NAME",
     },
-    **{"weights_key": "KEY", "data": "NAME|SPEC.yaml"},
+    **{"maps": "NAME", "weights_key": "KEY", "data": "NAME|SPEC.yaml"},
     **{"root": "DIR", "out": "DIR", "pair_file": "FILE", "split": "NAME", "placement": "WORD", "sigma": "WIDTH"},
     **{"mean": "R,G,B", "std": "R,G,B", "top_k": "K,K,...", "device": "NAME", "shard": "I/N"},
 }
@@ -41,7 +43,7 @@ F = typing.TypeVar("F", bound=Callable[..., Any])
 
 
 class RunCommand(click.Command):
-    """A command with the options of a run, listed by subject."""
+    """A command with options of a configuration, listed by subject."""
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         section_of = {name: title for title, names in SECTIONS.items() for name in names.split()}
@@ -51,28 +53,37 @@ class RunCommand(click.Command):
             if record is not None:
                 listed[section_of.get(parameter.name or "", "Output")].append(record)
         for title, records in listed.items():
-            with formatter.section(title):
-                formatter.write_dl(records)
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
 
 
-def run_options(function: F) -> F:
-    """Decorate a command with every option of a run, and ``--config``."""
-    for name in reversed(RunConfig.model_fields):
-        function = _option(name)(function)
-    return click.option(
-        "--config",
-        metavar="FILE",
-        type=click.Path(path_type=Path),
-        is_eager=True,
-        expose_value=False,
-        callback=_take_defaults,
-        help="Options from a YAML file, such as a run's config.yaml. The command line goes before the environment "
-        "(GAZEEVAL_RUN_SEED and so on), and that before the file.",
-    )(function)
+def options_of(kind: type[DataConfig]) -> Callable[[F], F]:
+    """Decorate a command with every option of its configuration, in the order of `SECTIONS`, and ``--config``."""
+    names = [name for section in SECTIONS.values() for name in section.split() if name in kind.model_fields]
+
+    def decorate(function: F) -> F:
+        for name in reversed(names):
+            function = _option(name, kind)(function)
+        return click.option(
+            "--config",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            is_eager=True,
+            expose_value=False,
+            callback=partial(_take_defaults, kind),
+            help=f"Options from a YAML file, such as a run's config.yaml. The command line goes before the environment "
+            f"(GAZEEVAL_{kind.command.upper()}_DEVICE and so on), and that before the file.",
+        )(function)
+
+    return decorate
 
 
-def _option(name: str) -> Callable[[F], F]:
-    field = RunConfig.model_fields[name]
+run_options = options_of(RunConfig)
+
+
+def _option(name: str, kind: type[DataConfig]) -> Callable[[F], F]:
+    field = kind.model_fields[name]
     default = field.default
     settings: dict[str, Any] = {"help": _sentence(field.description or ""), "default": default}
     if field.annotation is bool:
@@ -81,7 +92,7 @@ def _option(name: str) -> Callable[[F], F]:
     words = _choices(field.annotation)
     settings["metavar"] = f"[{'|'.join(words)}]" if words else _METAVAR.get(name) or _number_metavar(field.annotation)
     settings["shell_complete"] = lambda ctx, parameter, start: [word for word in words if word.startswith(start)]
-    if name == "method":
+    if name in _REPEATED:
         settings["multiple"] = True
     elif name == "batch_size":
         settings["default"] = "auto"
@@ -105,10 +116,9 @@ def _choices(kind: Any) -> tuple[str, ...]:
     return next((typing.get_args(option) for option in options if typing.get_origin(option) is Literal), ())
 
 
-def _take_defaults(ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
+def _take_defaults(kind: type[DataConfig], ctx: click.Context, parameter: click.Parameter, path: Path | None) -> None:
     if path is None:
         return
-    options = {name: value for name, value in read_config(path).items() if value is not None}
-    if isinstance(options.get("method"), str):
-        options["method"] = [options["method"]]
+    options = {name: value for name, value in read_config(path, kind).items() if value is not None}
+    options |= {name: [options[name]] for name in _REPEATED if isinstance(options.get(name), str)}
     ctx.default_map = {**(ctx.default_map or {}), **options}

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import signal
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import click
 from click.core import ParameterSource
 from gazeeval.cli.options import RunCommand, run_options
+from gazeeval.cli.sigterm import ended_by_sigterm
 
 from gazeeval.config import RunConfig, flag
 from gazeeval.errors import UsageError
@@ -47,7 +44,7 @@ def command(resume: Path | None, as_json: bool, strict: bool, quiet: bool, verbo
     from gazeeval import run as runs
     from gazeeval.report.console import conclude, logging_to_stderr
 
-    with logging_to_stderr(quiet=quiet), _ended_by_sigterm():
+    with logging_to_stderr(quiet=quiet), ended_by_sigterm():
         progress = not quiet
         results = runs.resume(resume, given, progress=progress) if resume else runs.run(config, progress=progress)
         if results is None:
@@ -63,13 +60,3 @@ def _given(options: dict[str, Any]) -> dict[str, Any]:
     """The options that do not have their default values by themselves."""
     source = click.get_current_context().get_parameter_source
     return {name: value for name, value in options.items() if source(name) is not ParameterSource.DEFAULT}
-
-
-@contextmanager
-def _ended_by_sigterm() -> Iterator[None]:
-    """SIGTERM ends the block as an exception does, so that the run can say how far it came."""
-    before = signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

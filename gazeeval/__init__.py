@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from gazeeval.data.density import GazeRecipe as GazeRecipe
     from gazeeval.data.density import gaze_density as gaze_density
     from gazeeval.errors import GazeEvalError as GazeEvalError
+    from gazeeval.gaze_agreement.run import agreement as agreement
     from gazeeval.metrics.base import Metric as Metric
     from gazeeval.metrics.base import register_metric as register_metric
     from gazeeval.metrics.inconsistency import gaze_shares as gaze_shares
@@ -63,6 +64,7 @@ _HOMES = {
     "data.dataset": ("Dataset", "load_dataset"),
     "data.density": ("GazeRecipe", "gaze_density"),
     "errors": ("GazeEvalError",),
+    "gaze_agreement.run": ("agreement",),
     "metrics.base": ("Metric", "register_metric"),
     "metrics.inconsistency": ("gaze_shares", "group_inconsistency", "lam_gaze"),
     "mixers.base": ("Draws", "FeatureMixer", "GroupMixer", "Mixer", "register_mixer"),

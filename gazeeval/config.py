@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
@@ -32,17 +32,14 @@ def _auto(value: object) -> object:
 Numbers = BeforeValidator(_numbers)
 
 
-class RunConfig(BaseModel):
-    """Options of a run. Where the Python API takes objects (a mixer, a model, a data set), they stand in place of
-    names.
+class DataConfig(BaseModel):
+    """Options of every command that looks at images with gaze through a network. Where the Python API takes objects (a
+    model, a data set), they stand in place of names.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", arbitrary_types_allowed=True, protected_namespaces=())
+    command: ClassVar[str]
 
-    method: Annotated[tuple[Any, ...], BeforeValidator(_several)] = Field(
-        ("cutmix", "saliencymix"),
-        description="NAME, NAME:key=value,key=value, file.py:Class or package.module:Class; repeat for several methods",
-    )
     model: Any = Field(
         None,
         description="checkpoint file (.pt, .pth, .safetensors) or timm name; default: the demo network for the demo "
@@ -96,6 +93,52 @@ class RunConfig(BaseModel):
         "renormalise", description="what happens to density beyond the border of the input"
     )
 
+    ci: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
+
+    device: str = Field("auto", description="one of auto, cpu, cuda, cuda:1, mps")
+    batch_size: Annotated[int | None, BeforeValidator(_auto)] = Field(
+        None, ge=1, description="images or pairs in one pass of the network; auto: all of a group"
+    )
+    workers: int = Field(2, ge=0, description="threads that read images")
+
+    out: Path | None = Field(None, description="run folder, new or empty; default: gazeeval-runs/<time>-<fingerprint>")
+
+    @field_validator("out")
+    @classmethod
+    def _folder(cls, out: Path | None) -> Path | None:
+        if out is not None and out.suffix.lower() in {".csv", ".json", ".html", ".parquet", ".png", ".txt"}:
+            raise ValueError(f"A run is a folder of files, not one file: write {out.with_suffix('')}")
+        return out
+
+    @classmethod
+    def of(cls, options: Mapping[str, object], named: Callable[[str], str] = str) -> Self:
+        """Validated options; ``named`` says what an option is called in errors.
+
+        Raises:
+            UsageError: every unknown name (with the nearest known one) and every bad value, one per line.
+        """
+        try:
+            return cls.model_validate(dict(options))
+        except ValidationError as error:
+            found = {item["loc"][0]: item for item in reversed(error.errors())}  # the first mistake of each option
+            lines = (_line(cls, named(name), name, options, found[name]) for name in options if name in found)
+            raise UsageError("\n".join(lines)) from None
+
+    def plain(self) -> dict[str, Any]:
+        """The options as YAML can hold them; objects by the name of their class."""
+        return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+
+
+class RunConfig(DataConfig):
+    """Options of a run, in which mixers may stand in place of their names."""
+
+    command: ClassVar[str] = "run"
+
+    method: Annotated[tuple[Any, ...], BeforeValidator(_several)] = Field(
+        ("cutmix", "saliencymix"),
+        description="NAME, NAME:key=value,key=value, file.py:Class or package.module:Class; repeat for several methods",
+    )
+
     num_pairs: int | None = Field(
         None, ge=1, description="number of pairs; default: one round, each image at most once"
     )
@@ -117,46 +160,30 @@ class RunConfig(BaseModel):
         (1, 2, 5), min_length=1, description="the K of the top-k columns"
     )
     references: bool = Field(True, description="add the reference rows: constant, area, centre prior, one viewer")
-    ci: float = Field(0.95, gt=0, lt=1, description="level of the intervals")
     ci_method: Literal["dyadic", "pigeonhole"] = Field("dyadic", description="how intervals are made")
 
-    device: str = Field("auto", description="one of auto, cpu, cuda, cuda:1, mps")
-    batch_size: Annotated[int | None, BeforeValidator(_auto)] = Field(
-        None, ge=1, description="pairs in one pass of the network; auto: all of a group"
-    )
-    workers: int = Field(2, ge=0, description="threads that read images")
     shard: str | None = Field(
         None, description="I/N: do only every N-th chunk, from I = 0; gazeeval report joins the shards of one --out"
     )
 
-    out: Path | None = Field(None, description="run folder, new or empty; default: gazeeval-runs/<time>-<fingerprint>")
     masks: bool = Field(True, description="keep masks that are not one box, so that gaze can be weighed again later")
     save_images: int = Field(0, ge=0, description="draw the first N pairs of every method into images/")
 
-    @field_validator("out")
-    @classmethod
-    def _folder(cls, out: Path | None) -> Path | None:
-        if out is not None and out.suffix.lower() in {".csv", ".json", ".html", ".parquet", ".png", ".txt"}:
-            raise ValueError(f"A run is a folder of files, not one file: write {out.with_suffix('')}")
-        return out
 
-    @classmethod
-    def of(cls, options: Mapping[str, object], named: Callable[[str], str] = str) -> RunConfig:
-        """Validated options; ``named`` says what an option is called in errors.
+class AgreementConfig(DataConfig):
+    """Options of `gazeeval agreement`."""
 
-        Raises:
-            UsageError: every unknown name (with the nearest known one) and every bad value, one per line.
-        """
-        try:
-            return cls.model_validate(dict(options))
-        except ValidationError as error:
-            found = {item["loc"][0]: item for item in reversed(error.errors())}  # the first mistake of each option
-            lines = (_line(named(str(name)), str(name), options, item) for name, item in reversed(found.items()))
-            raise UsageError("\n".join(lines)) from None
+    command: ClassVar[str] = "agreement"
 
-    def plain(self) -> dict[str, Any]:
-        """The options as YAML can hold them; objects by the name of their class."""
-        return {name: _plain(getattr(self, name)) for name in type(self).model_fields}
+    maps: Annotated[tuple[str, ...], BeforeValidator(_several)] = Field(
+        (), description="map to score, e.g. class_map; repeat for several; default: all that the network can give"
+    )
+    kl_form: Literal["benchmark", "pysaliency"] = Field(
+        "benchmark", description="KL as the MIT/Tuebingen benchmark has it, or with 1e-20 added to both maps"
+    )
+    shuffled: Literal["other-images", "other-classes"] = Field(
+        "other-images", description="whose fixations are the negatives of sAUC"
+    )
 
 
 COMPUTING = ("device", "batch_size", "workers", "shard")
@@ -168,8 +195,8 @@ def flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def read_config(path: Path) -> dict[str, object]:
-    """Options from a YAML file such as a run's ``config.yaml``, as they stand there. Raises UsageError."""
+def read_config(path: Path, kind: type[DataConfig]) -> dict[str, object]:
+    """Options of a command from a YAML file such as a run's ``config.yaml``, as they stand there. Raises UsageError."""
     try:
         options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
@@ -177,14 +204,17 @@ def read_config(path: Path) -> dict[str, object]:
         raise UsageError(f"--config: {path}: cannot be read, got {why}. Give a YAML file of options.") from None
     if not isinstance(options, dict):
         raise UsageError(f"--config: {path}: got {options!r}. Write one 'option: value' per line, e.g. seed: 0.")
-    RunConfig.of({str(name): value for name, value in options.items()}, lambda name: f"--config: {path}: {name}")
+    kind.of({str(name): value for name, value in options.items()}, lambda name: f"--config: {path}: {name}")
     return options
 
 
-def _line(called: str, name: str, options: Mapping[str, object], item: Mapping[str, Any]) -> str:
+def _line(
+    kind: type[DataConfig], called: str, name: str, options: Mapping[str, object], item: Mapping[str, Any]
+) -> str:
     """One mistake as ``<option>: got <value>. <what to do>``."""
     if item["type"] == "extra_forbidden":
-        return f"{called}: unknown option{did_you_mean(name, RunConfig.model_fields)}. See gazeeval run --help."
+        hint = did_you_mean(name, kind.model_fields)
+        return f"{called}: unknown option{hint}. See gazeeval {kind.command} --help."
     value, context = options[name], item.get("ctx", {})
     near = ""
     if item["type"] == "literal_error":

@@ -11,6 +11,7 @@ import torch
 from gazeeval.job import Job, own_code
 from gazeeval.mixers.base import AnyMixer
 from gazeeval.models.model import Model
+from gazeeval.setting import Setting
 from gazeeval.version import software
 
 SCHEMA = 1
@@ -19,7 +20,7 @@ SCHEMA = 1
 def manifest_of(job: Job) -> dict[str, Any]:
     """The manifest of a run, without status and times."""
     engine = job.engine
-    dataset, plan = engine.dataset, job.plan
+    plan = job.plan
     return {
         "schema": SCHEMA,
         "run_id": job.run_id,
@@ -28,25 +29,7 @@ def manifest_of(job: Job) -> dict[str, Any]:
         "config": job.settings(),
         "identity": job.identity,
         "warnings": job.warnings,
-        "data": {
-            "name": dataset.name,
-            "spec": dataset.source,
-            "split": dataset.split,
-            "images": len(dataset),
-            "classes": list(dataset.class_names),
-            "viewers": list(dataset.gaze.viewers),
-            "fingerprint": dataset.fingerprint,
-            "notes": list(dataset.notes),
-        },
-        "gaze": {
-            "sigma": str(engine.recipe.sigma),
-            "weight": engine.recipe.weight,
-            "border": engine.recipe.border,
-            **dataset.choices,
-        },
-        "geometry": engine.geometry.describe(),
-        "model": _network(engine.model),
-        "attention_model": _network(engine.attention_model),
+        **setting_part(job.setting),
         "accuracy_columns": engine.networks.judge is not None,
         "pairs": {
             "number": len(plan),
@@ -63,7 +46,32 @@ def manifest_of(job: Job) -> dict[str, Any]:
         ],
         "methods": {name: _method(mixer) for name, mixer in engine.methods.items()},
         "references": list(engine.reference_names()),
-        "device": _device(engine.device),
+    }
+
+
+def setting_part(setting: Setting) -> dict[str, Any]:
+    """What the manifest says of data, gaze, geometry, networks, device and software."""
+    return {
+        "data": {
+            "name": setting.dataset.name,
+            "spec": setting.dataset.source,
+            "split": setting.dataset.split,
+            "images": len(setting.dataset),
+            "classes": list(setting.dataset.class_names),
+            "viewers": list(setting.dataset.gaze.viewers),
+            "fingerprint": setting.dataset.fingerprint,
+            "notes": list(setting.dataset.notes),
+        },
+        "gaze": {
+            "sigma": str(setting.recipe.sigma),
+            "weight": setting.recipe.weight,
+            "border": setting.recipe.border,
+            **setting.dataset.choices,
+        },
+        "geometry": setting.geometry.describe(),
+        "model": _network(setting.model),
+        "attention_model": _network(setting.attention_model),
+        "device": _device(setting.device),
         "software": software(),
     }
 

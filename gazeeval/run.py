@@ -69,9 +69,9 @@ def run(config: RunConfig, *, progress: bool = False) -> Results | None:
     if share.world > 1 and config.out is None:
         raise UsageError(f"--out: got none for one of {share.world} processes. Name the folder that they share.")
     if config.out is not None and share.world == 1:
-        _require_free(config.out)
+        require_free(config.out)
     job = prepare(config.model_copy(update={"device": _own_device(config.device, share)}))
-    out = _new_folder(config.out or _default_folder(job))
+    out = new_folder(config.out or default_folder(job.run_id))
     if (out / "manifest.json").exists():
         _require_same_inputs(out, job)
     return _record(job, out, share, progress)
@@ -123,7 +123,7 @@ def _own_device(device: str, share: Share) -> str:
 
 
 def _record(job: Job, out: Path, share: Share, progress: bool) -> Results | None:
-    with _logged(out / "run.log", alone=share.world == 1):
+    with logged(out / "run.log", alone=share.world == 1):
         for line in (job.header(), *(f"warning: {warning}" for warning in job.warnings)):
             log.info(line)
         try:
@@ -207,7 +207,7 @@ def _set_status(out: Path, status: str) -> None:
 
 
 @contextmanager
-def _logged(path: Path, *, alone: bool) -> Iterator[None]:
+def logged(path: Path, *, alone: bool = True) -> Iterator[None]:
     """Write the log to ``path``. The file is locked meanwhile: one process at a time, or several of one run."""
     level = log.level
     with path.open("a", encoding="utf-8") as stream:
@@ -226,19 +226,22 @@ def _logged(path: Path, *, alone: bool) -> Iterator[None]:
             log.removeHandler(handler)
 
 
-def _default_folder(job: Job) -> Path:
-    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{job.run_id}"
+def default_folder(run_id: str) -> Path:
+    """A folder that is not there yet, named by time and fingerprint."""
+    name = f"{datetime.now(UTC):%Y%m%dT%H%M%S}-{run_id}"
     names = chain([name], (f"{name}-{number}" for number in count(2)))
     return next(path for path in (Path("gazeeval-runs") / name for name in names) if not path.exists())
 
 
-def _require_free(out: Path) -> None:
+def require_free(out: Path) -> None:
+    """Raise UsageError unless ``out`` is new or an empty folder."""
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         kind = "a folder with files in it" if out.is_dir() else "a file"
         raise UsageError(f"--out: {out}, got {kind}. Nothing is overwritten: name a new folder.")
 
 
-def _new_folder(out: Path) -> Path:
+def new_folder(out: Path) -> Path:
+    """Make ``out`` with an empty run.log. Raises UsageError."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         (out / "run.log").touch()

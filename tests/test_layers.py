@@ -16,7 +16,7 @@ LAYERS = [  # bottom to top; a module imports from its own layer or from below
     {"signals"},
     {"mixers", "metrics"},
     {"statistics"},
-    {"contract", "masks", "pairing", "references", "rows"},
+    {"contract", "masks", "pairing", "references", "rows", "setting"},
     {"mixing"},
     {"engine"},
     {"report"},

@@ -24,7 +24,7 @@ from gazeeval.data.density import GazeRecipe, Sigma
 from gazeeval.data.geometry import Geometry
 from gazeeval.data.random import PairRng
 from gazeeval.errors import ImageError, MixerError, UsageError
-from gazeeval.job import demo_checkpoint
+from gazeeval.models.demo import demo_checkpoint
 from gazeeval.mixers.base import MIXERS, Scope
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
 from gazeeval.mixers.saliencymix import SaliencyMix
@@ -589,7 +589,7 @@ def test_a_run_that_breaks_off_does_not_look_whole(
     out = tmp_path / "run"
     with pytest.raises(kind) as stopped:
         ge.evaluate(FailsInTheSecondGroup(interrupt=interrupt), data=small, num_pairs=10, out=out, **ARRAYS)
-    assert stopped.value.__notes__ == [f"{out} is not complete: start again with another --out, or remove it first"]
+    assert stopped.value.__notes__ == [f"{out} is not complete. Go on with: gazeeval run --resume {out}"]
     assert json.loads((out / "manifest.json").read_text())["status"] == status
     assert not {"inconsistency.csv", "summary.csv", "groups.csv"} & {path.name for path in out.iterdir()}
     with pytest.raises(ge.GazeEvalError, match="incomplete run"):

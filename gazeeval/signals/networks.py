@@ -65,7 +65,8 @@ class Networks:
         for model in dict.fromkeys((self.classifier, self.attention)):
             theirs = {request for request in requests if request.needs_model and self.asked(request) is model}
             if model and theirs:
-                seen, known = _at_size(images, model), labels if self.knows_classes(model) else None
+                seen = images if model is self.classifier else _at_size(images, model)
+                known = labels if self.knows_classes(model) else None
                 answers |= probe(theirs, model, seen, known, keys=keys, cache=cache, batch_size=batch_size)
         return answers
 

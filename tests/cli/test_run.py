@@ -15,7 +15,7 @@ import torch
 from command import Command
 from safetensors.torch import load_file
 
-from gazeeval.job import demo_checkpoint
+from gazeeval.models.demo import demo_checkpoint
 
 QUICK = ("--input-size", 32, "--no-references")
 
@@ -320,7 +320,7 @@ def test_a_run_that_is_stopped_says_so_and_does_not_look_whole(
     assert (done.code, done.out) == (code, "")
     assert done.err.strip().splitlines() == [
         "interrupted",
-        f"{out} is not complete: start again with another --out, or remove it first",
+        f"{out} is not complete. Go on with: gazeeval run --resume {out}",
     ]
     assert json.loads((out / "manifest.json").read_text())["status"] == "interrupted"
     assert not (out / "inconsistency.csv").exists()
