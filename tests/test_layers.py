@@ -22,7 +22,7 @@ LAYERS = [  # bottom to top; a module imports from its own layer or from below
     {"report"},
     {"job"},
     {"manifest"},
-    {"run", "api", "testing", "gaze_agreement", "robustness"},
+    {"run", "api", "testing", "gaze_agreement", "robustness", "validation"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -15,6 +15,7 @@ from timm.data.config import resolve_data_config
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 
+import gazeeval.models.absvit  # noqa: F401, makes its networks known to timm
 from gazeeval.errors import CheckpointError, did_you_mean
 
 # Arguments of timm.create_model that say where weights come from: never taken from a file.

@@ -12,6 +12,7 @@ from torch import nn
 from torch.nn.modules.module import register_module_parameter_registration_hook
 
 from gazeeval.errors import CheckpointError
+from gazeeval.models.absvit import FEEDBACK
 from gazeeval.models.architecture import class_count, create_empty, layer_weights, timm_config
 from gazeeval.models.checkpoint import State
 
@@ -82,7 +83,8 @@ def likely_cause(arch: str, wrong: Misfit, state: State, hint: str = "") -> str:
         return "The weights are for another input size: pass the one of the training as --input-size."
     if any(state[name].shape[-2:] == (3, 3) for name in stem if name in wrong.reshaped):
         return f"The weights have the 3x3 stem of the variants for small images, which {arch} has not."
-    if bool(wrong.missing) != bool(wrong.unexpected) and not wrong.reshaped:
+    only_one_feeds_back = FEEDBACK in wrong.missing or FEEDBACK in wrong.unexpected
+    if bool(wrong.missing) != bool(wrong.unexpected) and not wrong.reshaped and not only_one_feeds_back:
         return f"The file holds a variant of {arch} (another depth?): store its model_args beside the weights."
     if any("patch_embed.projection" in name for name in wrong.unexpected):
         return "These are OpenMMLab's names for a transformer: save the weights under timm's names."
@@ -116,10 +118,11 @@ def suggest(state: State, hint: str = "", *, seconds: float = 3.0, most: int = 5
 
 
 def _candidates(stored: Shapes, hint: str) -> list[str]:
-    """Architectures whose classifier and stem have names that are stored."""
+    """Architectures whose classifier and stem have names that are stored; AbSViTs where feedback layers are."""
     hint = hint.lower().replace("-", "_")
     named = [arch for arch in timm.list_models() if timm_config(arch).get("classifier")]
-    fitting = [arch for arch in named if stored.keys() >= set(_ends(arch))]
+    alike = [arch for arch in named if arch.startswith("absvit_") == (FEEDBACK in stored)]
+    fitting = [arch for arch in alike if stored.keys() >= set(_ends(arch))]
     return sorted(fitting, key=lambda arch: (arch not in hint, len(arch)))
 
 

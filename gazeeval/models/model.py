@@ -16,6 +16,7 @@ from gazeeval.data.geometry import Geometry
 from gazeeval.errors import CheckpointError, UsageError
 from gazeeval.models import architecture, fit
 from gazeeval.models.checkpoint import Checkpoint, read_checkpoint
+from gazeeval.models.demo import DEMO_MODELS, demo_checkpoint
 from gazeeval.models.device import resolve_device
 
 Colour = tuple[float, float, float]
@@ -104,7 +105,9 @@ def load_model(
     geometry: Literal["eval", "stretch"] = "eval",
     pretrained: bool = True,
 ) -> Model:
-    """Load a checkpoint file, or a network by its timm name (``resnet18``, ``hf-hub:owner/name``).
+    """Load a checkpoint file, a network by its timm name (``resnet18``, ``hf-hub:owner/name``), or a demo network.
+
+    The demo networks are ``demo``, a small ResNet, and ``demo-vit``, a small transformer, both for the demo data.
 
     The architecture is the one given, else the one that the file states; it is never guessed. Preprocessing is the
     file's own ``pretrained_cfg`` completed by timm's configuration of the architecture, then what is given here.
@@ -126,6 +129,8 @@ def load_model(
     asked = {"input_size": size, "crop_pct": crop_pct, "mean": mean, "std": std}
     asked = {field: value for field, value in asked.items() if value is not None}
     name, path = str(name_or_path), Path(name_or_path).expanduser()
+    if name in DEMO_MODELS and not path.is_file():
+        path = demo_checkpoint(name)
     if _means_file(name, path):
         loaded = _from_file(read_checkpoint(path, weights_key=weights_key, unsafe_load=unsafe_load), arch, asked)
     elif arch or weights_key:

@@ -58,7 +58,7 @@ def dataset(gaze: pd.DataFrame | None = None, n: int = 20) -> ge.Dataset:
 
 
 def agreement(data: ge.Dataset | None = None, maps: dict[str, Signal] | None = None, **options: Any) -> Agreement:
-    geometry = Geometry.stretch(SIDE, SIDE, "bilinear")
+    geometry = options.pop("geometry", Geometry.stretch(SIDE, SIDE, "bilinear"))
     return Agreement(
         data or dataset(), STATIC if maps is None else maps, RECIPE, geometry, torch.device("cpu"), **options
     )
@@ -184,7 +184,8 @@ def test_other_maps_change_no_row(rows: pd.DataFrame) -> None:
 def test_the_batch_size_changes_no_row() -> None:
     model = load_model("test_resnet", pretrained=False, device="cpu")
     networks, maps = Networks(model, num_classes=4), {"class_map": MAPS["class_map"], "bottom_up": MAPS["bottom_up"]}
-    whole, parts = (rows_of(agreement(maps=maps, networks=networks, batch_size=size)) for size in (None, 3))
+    options: dict[str, Any] = {"maps": maps, "networks": networks, "geometry": model.geometry}
+    whole, parts = (rows_of(agreement(**options, batch_size=size)) for size in (None, 3))
     pd.testing.assert_frame_equal(whole, parts, rtol=1e-3, atol=1e-4)
 
 
