@@ -17,9 +17,12 @@ from gazeeval.errors import GazeEvalError, did_you_mean
 COMMANDS = {
     "run": "evaluate methods on pairs of a data set with gaze",
     "compare": "compare the methods of finished runs",
+    "report": "write a page or a table of finished runs",
     "ceiling": "score one viewer against the others: as near as people come",
     "sensitivity": "score the mixes of a run under other gaze recipes",
     "agreement": "score the maps that methods rely on against gaze",
+    "validate": "check images, labels and gaze of a data set",
+    "show": "draw an image with its gaze",
     "list": "show methods, data sets or metrics",
 }
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM

@@ -82,17 +82,17 @@ def load_gaze(gaze: Gaze, root: Path, index: ImageIndex, spec: str) -> LoadedGaz
     """
     if isinstance(gaze, MapsGaze):
         return _load_maps(gaze, root, index)
-    _check_declared(gaze, spec)
+    check_declared(gaze, spec)
     files, table = read_gaze(gaze, root)
-    table = _of_conditions(table, gaze.conditions, spec)
+    table = of_conditions(table, gaze.conditions, spec)
     if getattr(gaze, "immediate_repeats", "keep") == "drop":
         table = _without_repeats(table)
-    rows = _rows(table, gaze, index, spec)
+    rows = image_rows(table, gaze, index, spec)
     notes = [*table.notes, *_unmatched(table, rows, index)]
     table, rows = table.take(rows >= 0), rows[rows >= 0]
     fits, size_notes = _claimed_sizes_fit(table, rows, index)
     table, rows = table.take(fits), rows[fits]
-    table = _in_frame_pixels(table, gaze, index.sizes[rows])
+    table = in_frame_pixels(table, gaze, index.sizes[rows])
     chosen, table, sample_notes = _usable(table, gaze)
     rows = rows[chosen]
     x, y, placement_notes = _in_image_pixels(table, gaze.frame, index.sizes[rows], rows, spec)
@@ -197,7 +197,7 @@ def _load_maps(gaze: MapsGaze, root: Path, index: ImageIndex) -> LoadedGaze:
     return LoadedGaze(RenderedGaze(files, index.sizes), tuple(path for paths in files for path in paths), tuple(notes))
 
 
-def _of_conditions(table: GazeTable, wanted: tuple[str, ...] | None, spec: str) -> GazeTable:
+def of_conditions(table: GazeTable, wanted: tuple[str, ...] | None, spec: str) -> GazeTable:
     if wanted is None:
         return table
     for name in wanted:
@@ -215,7 +215,7 @@ def _without_repeats(table: GazeTable) -> GazeTable:
     return replace(table, notes=(*table.notes, note)).take(~again) if again.any() else table
 
 
-def _check_declared(gaze: PointGaze, spec: str) -> None:
+def check_declared(gaze: PointGaze, spec: str) -> None:
     """What has no default, and which options may add to the spec."""
     if gaze.origin is None:
         raise SpecError(
@@ -233,7 +233,7 @@ def _check_declared(gaze: PointGaze, spec: str) -> None:
         )
 
 
-def _rows(table: GazeTable, gaze: PointGaze, index: ImageIndex, spec: str) -> Ints:
+def image_rows(table: GazeTable, gaze: PointGaze, index: ImageIndex, spec: str) -> Ints:
     """(m,) row of the image in ``index``, -1 where it is not there."""
     row_of = _image_keys(gaze, index, spec)
     if gaze.image_key == "number":
@@ -326,7 +326,7 @@ def _claimed_sizes_fit(table: GazeTable, rows: Ints, index: ImageIndex) -> tuple
     ]
 
 
-def _in_frame_pixels(table: GazeTable, gaze: PointGaze, sizes: Ints) -> GazeTable:
+def in_frame_pixels(table: GazeTable, gaze: PointGaze, sizes: Ints) -> GazeTable:
     """The table with positions in px of the frame (or of the image, where it is its own), y down."""
     width, height = (gaze.frame.width, gaze.frame.height) if gaze.frame else sizes.T
     px_per_unit = {"mm": gaze.px_per_mm, "deg": gaze.px_per_degree}.get(gaze.unit) or 1.0
