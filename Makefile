@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_OUT ?= demo-run
 
-.PHONY: demo test check slow wheel benchmarks clean
+.PHONY: demo test check slow docs wheel benchmarks clean
 
 demo: $(READY)
 	rm -rf $(DEMO_OUT)
@@ -22,6 +22,9 @@ check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+docs: $(READY)
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 wheel: $(READY)
 	$(BIN)/python -m build

@@ -6,7 +6,7 @@ import shutil
 from pathlib import Path
 
 from gazeeval.errors import UsageError
-from gazeeval.report.columns import FILES, Columns, describe, pair_columns
+from gazeeval.report.columns import FILES, Column, Columns, describe, pair_columns
 from gazeeval.report.files import PairWriter, Results, read_csv, read_manifest, read_results, write_csv, write_json
 from gazeeval.report.tables import MetricInfo, group_table, summary_table
 from gazeeval.statistics.compare import comparisons
@@ -15,8 +15,14 @@ from gazeeval.statistics.compare import comparisons
 def writer_of(folder: Path) -> PairWriter:
     """What takes the rows of the run in ``folder``."""
     manifest = read_manifest(folder)
-    names = [*manifest["methods"], *manifest["references"]]
-    return PairWriter(folder, names, pair_columns(manifest["config"]["top_k"]))
+    names, top_k = [*manifest["methods"], *manifest["references"]], manifest["config"]["top_k"]
+    known = {column.name for column in pair_columns(top_k)}
+    own = [
+        Column(metric["name"], "Float64", metric["unit"], "metric of the user's own")
+        for metric in manifest["metrics"]
+        if metric["name"] not in known
+    ]
+    return PairWriter(folder, names, pair_columns(top_k, metrics=own))
 
 
 def missing_chunks(folder: Path) -> list[int]:
