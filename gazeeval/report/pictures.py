@@ -240,7 +240,7 @@ def _row(page: Image.Image, row: PairPicture, lefts: Sequence[int], top: int) ->
     _write(page, (MARGIN, top), f"{row.method}, pair {row.pair_id}{images}", TITLE)
     _write(page, (page.width - MARGIN - _font(TITLE).getlength(score), top), score, TITLE)
     top += TITLE + GAP
-    for number, tile in enumerate(_tiles(row)):
+    for number, tile in enumerate(tiles(row)):
         line, column = divmod(number, len(COLUMNS))
         if tile is not None:
             height, width, _ = tile.pixels.shape
@@ -283,7 +283,7 @@ def _percent(share: float) -> str:
 
 
 @dataclass(frozen=True)
-class _Tile:
+class Tile:
     """A picture, the shares (k,) of the images in the bar below it, and the lines of its caption."""
 
     pixels: Pixels
@@ -292,7 +292,7 @@ class _Tile:
     colour: Colour = INK
 
 
-def _tiles(row: PairPicture) -> list[_Tile | None]:
+def tiles(row: PairPicture) -> list[Tile | None]:
     """The pictures of a row, enlarged: two images, or one and nothing; mask; mix; gaze left; then the other images."""
     sides, count = row.sides, len(row.sides)
     colours, weights, whole = _colours(count), np.stack([side.weight for side in sides]), np.eye(count)
@@ -307,15 +307,15 @@ def _tiles(row: PairPicture) -> list[_Tile | None]:
         captions[0] = f"pixels: {_percent(pixels[0])} source"
         captions[1:] = [f"label: lam {_percent(label[0])}", f"gaze: lam_gaze {_percent(gaze[0])}"]
     images = [
-        _Tile(_looked_at(side, colour), whole[number], _caption(row, side), colour)
+        Tile(_looked_at(side, colour), whole[number], _caption(row, side), colour)
         for number, (side, colour) in enumerate(zip(sides, colours, strict=True))
     ]
     return [
         *images[:2],
         *[None] * (2 - count),
-        _Tile(_enlarged(mask), pixels, (captions[0],)),
-        _Tile(_outlined(_enlarged(row.mixed), whose), label, (captions[1],)),
-        _Tile(_outlined(_enlarged(left), whose), gaze, (captions[2],)),
+        Tile(_enlarged(mask), pixels, (captions[0],)),
+        Tile(_outlined(_enlarged(row.mixed), whose), label, (captions[1],)),
+        Tile(_outlined(_enlarged(left), whose), gaze, (captions[2],)),
         *images[2:],
     ]
 
