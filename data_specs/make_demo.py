@@ -13,7 +13,7 @@ import colorsys
 import json
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -188,30 +188,54 @@ class Network:
 
     file: str
     arch: str
-    model_args: dict[str, Any] = field(default_factory=dict)
+    model_args: dict[str, Any]
+    side: int
+    epochs: int
+    rate: float
     images: int = 9000
-    epochs: int = 8
-    rate: float = 4e-3
+
+    @property
+    def pretrained_cfg(self) -> dict[str, Any]:
+        """How images are prepared, in timm's words."""
+        return {
+            "input_size": [3, self.side, self.side],
+            "crop_pct": 0.875,
+            "crop_mode": "center",
+            "interpolation": "bicubic",
+            "mean": [0.5, 0.5, 0.5],
+            "std": [0.5, 0.5, 0.5],
+        }
 
 
-NETWORKS = (Network("cnn.safetensors", "resnet10t", {"channels": [16, 32, 64, 128], "stem_width": 16}),)
-PRETRAINED_CFG: dict[str, Any] = {
-    "input_size": [3, 64, 64],
-    "crop_pct": 0.875,
-    "crop_mode": "center",
-    "interpolation": "bicubic",
-    "mean": [0.5, 0.5, 0.5],
-    "std": [0.5, 0.5, 0.5],
-}
+CNN = Network(
+    file="cnn.safetensors",
+    arch="resnet10t",
+    model_args={"channels": [16, 32, 64, 128], "stem_width": 16},
+    side=64,
+    epochs=8,
+    rate=4e-3,
+)
+# 14 x 14 tokens, as the attention mixers want them; small, so that it learns from so few drawings.
+VIT = Network(
+    file="vit.safetensors",
+    arch="vit_tiny_patch16_224",
+    model_args={"img_size": 112, "patch_size": 8, "embed_dim": 64, "depth": 3, "num_heads": 2, "mlp_ratio": 2},
+    side=112,
+    epochs=20,
+    rate=2e-3,
+)
+NETWORKS = (CNN, VIT)
 
 
-def examples(scenes: list[tuple[int, Scene]]) -> tuple[Any, Any]:
-    """Network inputs (n, 3, 64, 64) under the evaluation geometry, and labels (n,)."""
+def examples(network: Network, scenes: list[tuple[int, Scene]]) -> tuple[Any, Any]:
+    """Network inputs (n, 3, side, side) under the evaluation geometry, and labels (n,)."""
     import torch
     from timm.data.transforms_factory import create_transform
 
-    transform = create_transform(**PRETRAINED_CFG, is_training=False)
-    images = torch.stack([transform(Image.fromarray(scene.pixels)) for _, scene in scenes])
+    transform = create_transform(**network.pretrained_cfg, is_training=False)
+    images = torch.empty(len(scenes), 3, network.side, network.side)
+    for image, (_, scene) in zip(images, scenes, strict=True):
+        image.copy_(transform(Image.fromarray(scene.pixels)))
     return images, torch.tensor([label for label, _ in scenes])
 
 
@@ -229,10 +253,14 @@ def train(network: Network) -> Any:
     """The network after AdamW with a one-cycle rate, flips and transpositions as its only augmentation."""
     import timm
     import torch
+    from timm.layers.pos_embed_sincos import build_sincos2d_pos_embed
 
     torch.manual_seed(SEED)
-    images, labels = examples(fresh(network.images))
-    model = timm.create_model(network.arch, num_classes=len(CLASSES), **network.model_args)
+    images, labels = examples(network, fresh(network.images))
+    model: Any = timm.create_model(network.arch, num_classes=len(CLASSES), **network.model_args)
+    if hasattr(model, "pos_embed"):  # learning where patches lie would take longer than all the rest
+        places = build_sincos2d_pos_embed(model.patch_embed.grid_size, model.embed_dim)
+        model.pos_embed.data[0, model.num_prefix_tokens :] = places / 2
     optimiser = torch.optim.AdamW(model.parameters(), lr=network.rate, weight_decay=0.05)
     batches = len(images) // 64
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, network.rate, network.epochs * batches)
@@ -261,7 +289,7 @@ def write_network(network: Network, out: Path) -> None:
     model = train(network)
     halves = {k: v.half() if v.is_floating_point() else v for k, v in model.state_dict().items()}
     model.load_state_dict(halves)
-    images, labels = examples([(i // PER_CLASS, bundled(i)[1]) for i in range(PER_CLASS * len(CLASSES))])
+    images, labels = examples(network, [(i // PER_CLASS, bundled(i)[1]) for i in range(PER_CLASS * len(CLASSES))])
     with torch.inference_mode():
         top1 = float((model(images).argmax(1) == labels).float().mean())
     print(f"{network.file}: top-1 {top1:.3f} on the bundled images")
@@ -269,7 +297,7 @@ def write_network(network: Network, out: Path) -> None:
         "arch": network.arch,
         "model_args": json.dumps(network.model_args),
         "num_classes": json.dumps(len(CLASSES)),
-        "pretrained_cfg": json.dumps(PRETRAINED_CFG),
+        "pretrained_cfg": json.dumps(network.pretrained_cfg),
         "metric": json.dumps({"top1": round(top1, 4), "data": "the 96 bundled images, none used in training"}),
     }
     save_file(halves, out / network.file, header)

@@ -36,6 +36,8 @@ if TYPE_CHECKING:
     from gazeeval.models.model import load_model as load_model
     from gazeeval.report.files import Results as Results
     from gazeeval.report.files import read_results as read_results
+    from gazeeval.robustness.ceiling import ceiling as ceiling
+    from gazeeval.robustness.sensitivity import sensitivity as sensitivity
     from gazeeval.run import evaluate as evaluate
     from gazeeval.signals.base import BottomUp as BottomUp
     from gazeeval.signals.base import CentrePrior as CentrePrior
@@ -70,6 +72,8 @@ _HOMES = {
     "mixers.base": ("Draws", "FeatureMixer", "GroupMixer", "Mixer", "register_mixer"),
     "models.model": ("Model", "load_model"),
     "report.files": ("Results", "read_results"),
+    "robustness.ceiling": ("ceiling",),
+    "robustness.sensitivity": ("sensitivity",),
     "run": ("evaluate",),
     "signals.base": (
         "BottomUp",

@@ -87,7 +87,7 @@ def plain(run: Results, name: str = "inconsistency.csv") -> pd.DataFrame:
 
 def test_a_run_leaves_the_files_of_the_agreement(demo: Results) -> None:
     names = {path.name for path in demo.folder.iterdir()}
-    assert names == {"manifest.json", "config.yaml", "run.log", "timing.csv", *TABLES}
+    assert names == {"manifest.json", "config.yaml", "run.log", "timing.csv", "comparisons.csv", "masks", *TABLES}
     assert demo.manifest["status"] == "complete"
 
 
@@ -462,7 +462,7 @@ def test_evaluate_refuses_what_makes_no_sense(options: dict[str, Any], message: 
 
 def test_the_config_file_holds_every_option_but_the_folder(demo: Results) -> None:
     stored = yaml.safe_load((demo.folder / "config.yaml").read_text())
-    assert set(stored) == set(RunConfig.model_fields) - {"out"}
+    assert set(stored) == set(RunConfig.model_fields) - {"out", "shard"}
     assert {name: stored[name] for name in ("sigma", "split", "seed")} == {"sigma": "3.5%", "split": "all", "seed": 5}
     again = ge.evaluate(stored.pop("method"), **stored)
     assert again.manifest["run_id"] == demo.manifest["run_id"]

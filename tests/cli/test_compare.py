@@ -71,15 +71,20 @@ def test_a_clear_difference_is_not_called_none(gazeeval: Command, run: Path) -> 
     assert f"{OWN} and ref:constant cannot" not in shown
 
 
+def left_in(folder: Path) -> dict[Path, int]:
+    """Every file and when it was written."""
+    return {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+
+
 def test_several_runs(gazeeval: Command, runs: Path, tmp_path: Path) -> None:
-    out = tmp_path / "c.csv"
+    out, before = tmp_path / "c.csv", left_in(runs)
     done = gazeeval("compare", runs / "first", runs / "second", "--baseline", "cutmix@first", "--to", "csv", "-o", out)
     assert (done.code, done.out) == (0, "")
     assert done.err.splitlines()[0] == "note: seed differs: 0 in first, 1 in second"
     assert done.err.splitlines()[-1] == f"wrote {out}"
     table = read_csv(out, FILES["comparisons.csv"])
     assert list(table["method_a"]) == ["saliencymix", OWN, "cutmix@second", "resizemix"]
-    assert not list(runs.glob("*/comparisons.csv")), "of several runs nothing is left in their folders"
+    assert left_in(runs) == before, "of several runs nothing is left in their folders"
 
 
 def test_runs_of_another_recipe_are_refused(gazeeval: Command, runs: Path) -> None:
@@ -118,6 +123,7 @@ def test_breakdown(gazeeval: Command, run: Path, part: str, subsets: list[str]) 
     cutmix = [row for row in rows if row["method"] == "cutmix"]
     assert set(subsets) <= {row["subset"] for row in cutmix}
     assert sum(row["n"] for row in cutmix) == 24 * (2 if part == "visible" else 1)
+    before = left_in(run)
     done = gazeeval("compare", run, "--breakdown", part)
     assert done.code == 0
     assert len(done.out.splitlines()) == len(rows) + 4
@@ -127,7 +133,7 @@ def test_breakdown(gazeeval: Command, run: Path, part: str, subsets: list[str]) 
         "or mixes of several images)\n"
     )
     assert not done.err
-    assert not (run / "comparisons.csv").exists()
+    assert left_in(run) == before
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ def test_help_lists_every_option_under_a_subject(gazeeval: Command) -> None:
     text = gazeeval("run", "--help").out
     before, _, output = text.partition("\nOutput:\n")
     for name in RunConfig.model_fields:
-        where = output if name in {"out", "save_images"} else before
+        where = output if name in {"out", "masks", "save_images"} else before
         assert f"--{name.replace('_', '-')}" in where
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 import json
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,9 +18,13 @@ from PIL import Image
 from safetensors import safe_open
 
 from gazeeval.data.dataset import load_dataset
+from gazeeval.models.architecture import create
+from gazeeval.models.demo import DEMO_MODELS
 from gazeeval.models.model import load_model
 
 make_demo = importlib.import_module("gazeeval.data_specs.make_demo")
+KNOWN = {"cnn.safetensors": 0.9, "vit.safetensors": 0.6}
+"""Share of the images that a network names right; a guess would name a sixth."""
 DEMO = Path(str(resources.files("gazeeval.data_specs") / "demo"))
 
 
@@ -40,6 +46,7 @@ def test_files_are_small() -> None:
     assert len(images) == 96
     assert sum(images) <= 1_000_000
     assert (DEMO / "cnn.safetensors").stat().st_size <= 700_000
+    assert (DEMO / "vit.safetensors").stat().st_size <= 400_000
     assert (DEMO / "fixations.csv").stat().st_size <= 200_000
 
 
@@ -91,23 +98,45 @@ def test_generator_simulates_the_bundled_fixations() -> None:
     assert rows == kept[1:]
 
 
-def test_checkpoint_says_how_to_load_it() -> None:
-    with safe_open(DEMO / "cnn.safetensors", "np") as file:
+@pytest.mark.parametrize("network", make_demo.NETWORKS, ids=lambda network: network.file)
+def test_checkpoint_says_how_to_load_it(network: Any) -> None:
+    with safe_open(DEMO / network.file, "np") as file:
         header = file.metadata()
-        head = file.get_tensor("fc.weight")
+        kinds = {file.get_tensor(name).dtype for name in file.keys()}  # noqa: SIM118, it is no mapping
     assert set(header) >= {"arch", "model_args", "num_classes", "pretrained_cfg", "metric"}
-    assert head.dtype == np.float16
-    assert json.loads(header["num_classes"]) == len(head) == len(make_demo.CLASSES)
-    assert json.loads(header["pretrained_cfg"])["input_size"] == [3, 64, 64]
-    assert json.loads(header["metric"])["top1"] > 0.9
+    assert {kind for kind in kinds if kind.kind == "f"} == {np.dtype(np.float16)}
+    assert header["arch"] == network.arch
+    assert json.loads(header["model_args"]) == network.model_args
+    assert json.loads(header["num_classes"]) == len(make_demo.CLASSES)
+    assert json.loads(header["pretrained_cfg"])["input_size"] == [3, network.side, network.side]
+    assert json.loads(header["metric"])["top1"] > KNOWN[network.file]
 
 
-def test_network_knows_the_images() -> None:
+@pytest.mark.parametrize("name", DEMO_MODELS)
+def test_networks_know_the_images(name: str) -> None:
     dataset = load_dataset("demo")
-    model = load_model(DEMO / "cnn.safetensors", device="cpu")
+    model = load_model(name, device="cpu")
     pixels = np.stack([model.geometry.apply(dataset.read_image(row)) for row in range(len(dataset))])
     logits = model.logits(torch.from_numpy(pixels).movedim(-1, 1) / 255)
     assert len(dataset) == 95
     assert dataset.gaze.viewers == make_demo.VIEWERS
     assert dataset.class_names == make_demo.CLASSES
-    assert (logits.argmax(1).numpy() == dataset.labels).mean() > 0.9
+    assert (logits.argmax(1).numpy() == dataset.labels).mean() > KNOWN[DEMO_MODELS[name]]
+
+
+def test_the_transformer_looks_at_14_by_14_patches() -> None:
+    """What TdAttenMix, SMMix and TokenMix ask for as a default."""
+    model = load_model("demo-vit", device="cpu")
+    assert (model.geometry.height, model.geometry.width) == (112, 112)
+    tokens = model.network.forward_features(torch.zeros(1, 3, 112, 112))  # type: ignore[operator]
+    assert tokens.shape[1] == 1 + 14 * 14
+
+
+def test_demo_networks_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "demo").mkdir()  # such as a run leaves
+    model = load_model("demo", device="cpu")
+    assert (model.path, model.arch, model.arch_origin) == ("demo", "resnet10t", "stored")
+    assert model.sha256 == hashlib.sha256((DEMO / "cnn.safetensors").read_bytes()).hexdigest()
+    torch.save({"arch": "test_resnet", "state_dict": create("test_resnet", {}).state_dict()}, tmp_path / "demo-vit")
+    assert load_model("demo-vit", device="cpu").arch == "test_resnet", "a file of that name comes first"
