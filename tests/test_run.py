@@ -24,10 +24,10 @@ from gazeeval.data.density import GazeRecipe, Sigma
 from gazeeval.data.geometry import Geometry
 from gazeeval.data.random import PairRng
 from gazeeval.errors import ImageError, MixerError, UsageError
-from gazeeval.models.demo import demo_checkpoint
 from gazeeval.mixers.base import MIXERS, Scope
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
 from gazeeval.mixers.saliencymix import SaliencyMix
+from gazeeval.models.demo import demo_checkpoint
 from gazeeval.report.columns import FILES, pair_columns
 from gazeeval.report.files import Results
 

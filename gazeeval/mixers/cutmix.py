@@ -34,8 +34,8 @@ class CutMix(Mixer[CutMixDraws]):
     ``alpha`` is the paper's alpha and the code's ``beta``.
 
     Deviations: draws per pair, where the released code draws one box per batch (its own choice for training speed;
-    pairs of one batch would not be independent samples). ``rule`` rounds the box as the released code, timm (>= 1.0.26) or
-    torchvision do. ``lam`` is always recomputed from the clipped box.
+    pairs of one batch would not be independent samples). ``rule`` rounds the box as the released code, timm (>= 1.0.26)
+    or torchvision do. ``lam`` is always recomputed from the clipped box.
     """
 
     alpha: float = 1.0
