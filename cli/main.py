@@ -24,6 +24,7 @@ COMMANDS = {
     "validate": "check images, labels and gaze of a data set",
     "show": "draw an image with its gaze",
     "list": "show methods, data sets or metrics",
+    "cache": "show or clear what is kept of parsed gaze files",
 }
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
