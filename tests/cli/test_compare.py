@@ -161,6 +161,7 @@ def test_mistakes(
     assert message in done.err
 
 
+@pytest.mark.slow
 def test_no_network_is_needed(run: Path) -> None:
     """The command answers without the seconds that importing torch takes."""
     code = """
