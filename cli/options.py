@@ -17,11 +17,11 @@ from gazeeval.config import DataConfig, RunConfig, flag, read_config
 
 SECTIONS = {
     "Methods and network": "method maps model arch attention_model attention_arch weights_key unsafe_load geometry "
-    "input_size crop_pct mean std",
+    "input_size crop_pct mean std amp",
     "Images and gaze": "data root split placement carry_over repeats px_per_degree origin sigma weight border",
     "Pairs": "num_pairs pair_file pairing pairing_saliency pairing_distance labels group_size seed",
     "Scores": "top_k references kl_form shuffled ci ci_method",
-    "Computing (changes no result)": "device batch_size workers shard",
+    "Computing (changes no result beyond rounding)": "device batch_size workers deterministic shard",
     "Output": "out masks save_images",
 }
 _REPEATED = ("method", "maps")

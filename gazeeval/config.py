@@ -100,6 +100,9 @@ class DataConfig(BaseModel):
         None, ge=1, description="images or pairs in one pass of the network; auto: all of a group"
     )
     workers: int = Field(2, ge=0, description="threads that read images")
+    deterministic: bool = Field(
+        False, description="on a GPU: only operations that give the same bits each time, and no TF32"
+    )
 
     out: Path | None = Field(None, description="run folder, new or empty; default: gazeeval-runs/<time>-<fingerprint>")
 
@@ -162,6 +165,9 @@ class RunConfig(DataConfig):
     references: bool = Field(True, description="add the reference rows: constant, area, centre prior, one viewer")
     ci_method: Literal["dyadic", "pigeonhole"] = Field("dyadic", description="how intervals are made")
 
+    amp: Literal["bf16", "fp16"] | None = Field(
+        None, description="precision in which the network looks at mixed images; maps of images stay in float32"
+    )
     shard: str | None = Field(
         None, description="I/N: do only every N-th chunk, from I = 0; gazeeval report joins the shards of one --out"
     )
@@ -186,7 +192,7 @@ class AgreementConfig(DataConfig):
     )
 
 
-COMPUTING = ("device", "batch_size", "workers", "shard")
+COMPUTING = ("device", "batch_size", "workers", "deterministic", "shard")
 """Options that change no row: a run may be resumed with others."""
 
 

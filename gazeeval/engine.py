@@ -31,7 +31,6 @@ from gazeeval.metrics.base import METRICS, Metric, MetricOptions
 from gazeeval.mixers.base import AnyMixer, FeatureMixer
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
 from gazeeval.mixing import Group, Judge, mix_group
-from gazeeval.models.model import Model
 from gazeeval.references import GroupGaze, References
 from gazeeval.rows import Outcome, pair_columns, result_columns, with_status
 from gazeeval.signals.answer import SignalCache, signal_cache
@@ -87,11 +86,10 @@ class Engine:
         methods: canonical name -> mixer, in the order of the report.
         recipe: how fixations become a density.
         geometry: how images become the network input (the model's own, or a stated one without a model).
-        model: answers what methods ask of a network, and gives the top-k columns; None leaves these empty.
-        attention_model: answers what is about attention in its place; None: the model does.
+        networks: answer what methods ask of a network; the classifier also gives the top-k columns.
+        amp: precision in which mixed images are looked at; None: float32.
         top_k: the K of the top-k columns, ascending.
         references: whether the reference rows are computed.
-        batch_size: images in one pass of the network; None: all of a group.
         workers: threads that read images.
         cache: answers to what methods ask about single images.
     """
@@ -101,12 +99,11 @@ class Engine:
     recipe: GazeRecipe
     geometry: Geometry
     device: torch.device
-    model: Model | None = None
-    attention_model: Model | None = None
+    networks: Networks = field(default_factory=Networks)
     seed: int = 0
     top_k: tuple[int, ...] = (1, 2, 5)
     references: bool = True
-    batch_size: int | None = None
+    amp: torch.dtype | None = None
     workers: int = 2
     cache: SignalCache = field(default_factory=signal_cache, repr=False)
 
@@ -114,11 +111,6 @@ class Engine:
     def loader(self) -> ImageLoader:
         """Reads the images. One for all who look at them: what it keeps is not read again."""
         return ImageLoader(self.dataset, self.geometry, workers=self.workers)
-
-    @cached_property
-    def networks(self) -> Networks:
-        """Who answers what methods ask."""
-        return Networks(self.model, self.attention_model, len(self.dataset.class_names))
 
     def metrics(self) -> list[Metric]:
         """The metrics of this run, each with its columns."""
@@ -150,7 +142,7 @@ class Engine:
             if self.networks.judge is None:
                 raise UsageError(
                     f"method {name}: mixes inside a network with the data set's classes, got "
-                    f"{'one with others' if self.model else 'none'}. Pass --model CKPT."
+                    f"{'one with others' if self.networks.classifier else 'none'}. Pass --model CKPT."
                 )
             mixer.check(self.networks.judge)
 
@@ -247,13 +239,12 @@ class Engine:
                 pairs.labels,
                 keys=images.rows.tolist(),
                 cache=self.cache,
-                batch_size=self.batch_size,
             )
         signals = Signals({**answers, **gaze}, pairs.source, pairs.target)
         return Group(int(plan.group[ids[0]]), ids, images.rows, pairs, density, signals)
 
     def _mixed(self, mixer: AnyMixer, group: Group) -> Outcome:
-        return mix_group(mixer, group, self.seed, Judge(self.networks, self.batch_size))
+        return mix_group(mixer, group, self.seed, Judge(self.networks, self.amp))
 
     def _reference_rows(self, known: pd.DataFrame, group: Group) -> dict[str, pd.DataFrame]:
         mixer = CutMix()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 
 from gazeeval.config import RunConfig
 from gazeeval.data.pairs import PairPlan, plan_pairs, read_pair_file
@@ -24,6 +25,8 @@ from gazeeval.version import __version__
 
 CHUNK = 256
 """Pairs that a chunk of a run has at least, unless it is the last."""
+
+_AMP = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass(frozen=True)
@@ -76,6 +79,7 @@ class Job:
             "seed": engine.seed,
             "top_k": list(engine.top_k),
             "references": engine.references,
+            **({"amp": self.config.amp} if self.config.amp else {}),
         }
 
     @cached_property
@@ -87,7 +91,8 @@ class Job:
     def signature(self) -> dict[str, str]:
         """What to quote beside a number."""
         pairs = f"{self.plan.pairing}:{len(self.plan)}@{self.identity['pairs'][:8]}"
-        return {**self.setting.signature, "pairs": pairs, "seed": str(self.engine.seed), "v": __version__}
+        amp = {"amp": self.config.amp} if self.config.amp else {}
+        return {**self.setting.signature, **amp, "pairs": pairs, "seed": str(self.engine.seed), "v": __version__}
 
 
 def prepare(config: RunConfig) -> Job:
@@ -101,12 +106,11 @@ def prepare(config: RunConfig) -> Job:
         recipe=setting.recipe,
         geometry=setting.geometry,
         device=setting.device,
-        model=setting.model,
-        attention_model=setting.attention_model,
+        networks=setting.networks,
         seed=config.seed,
         top_k=tuple(sorted(set(config.top_k))),
         references=config.references,
-        batch_size=config.batch_size,
+        amp=_AMP[config.amp] if config.amp else None,
         workers=config.workers,
     )
     engine.check()

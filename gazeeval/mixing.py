@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -59,10 +60,10 @@ class Group:
 
 @dataclass(frozen=True)
 class Judge:
-    """The networks that look at mixed images; ``batch_size`` mixes in one pass, None: all of a group."""
+    """The networks that look at mixed images, with ``amp`` in that precision where it is enough (autocast)."""
 
     networks: Networks
-    batch_size: int | None = None
+    amp: torch.dtype | None = None
 
     def look(
         self, mixed: Callable[[slice], Tensor], count: int, requests: frozenset[Signal] = frozenset()
@@ -72,14 +73,19 @@ class Judge:
         asked = requests | ({Logits()} if self.networks.judge else set())
         if not asked:
             return None, {}
-        parts = [self.networks.answer(asked, mixed(part), None) for part in self.passes(count)]
-        answers = {request: torch.cat([part[request] for part in parts]) for request in asked}
+        with self.precision():
+            parts = self.networks.passes.map(lambda part: self.networks.answer(asked, mixed(part), None), count)
+        answers = {request: torch.cat([part[request] for part in parts]).float() for request in asked}
         return answers[Logits()].softmax(dim=1) if self.networks.judge else None, answers
 
-    def passes(self, count: int) -> list[slice]:
-        """The pairs of each pass."""
-        step = self.batch_size or count
-        return [slice(start, start + step) for start in range(0, count, step)]
+    def precision(self) -> AbstractContextManager[None]:
+        """Where the networks work in ``amp``."""
+        return nullcontext() if self.amp is None else torch.autocast(self._device_type, self.amp)
+
+    @property
+    def _device_type(self) -> str:
+        network = self.networks.classifier or self.networks.attention
+        return network.device.type if network else "cpu"
 
 
 def mix_group(mixer: AnyMixer, group: Group, seed: int, judge: Judge) -> Outcome:
@@ -129,13 +135,16 @@ def _blended(placement: Placement, pairs: PairBatch, part: slice) -> Tensor:
 def _inside(mixer: FeatureMixer[D], group: Group, draws: D, judge: Judge) -> Outcome:
     pairs, model = group.pairs, judge.networks.judge
     assert model is not None  # the engine refuses such a run
-    logits = [
-        mixer.logits(model, pairs.images[pairs.source[part]], pairs.images[pairs.target[part]], draws[part])
-        for part in judge.passes(len(pairs))
-    ]
+
+    def look(part: slice) -> Tensor:
+        source, target = (pairs.images[rows[part]] for rows in (pairs.source, pairs.target))
+        return mixer.logits(model, source, target, draws[part])
+
+    with judge.precision():
+        logits = judge.networks.passes.map(look, len(pairs))
     labels = Labels(mixer.share(draws), mixer.extra(draws))
     nothing = torch.full_like(labels.lam, torch.nan)
-    return Outcome(labels, (nothing,) * 3, probabilities=torch.cat(logits).softmax(dim=1))
+    return Outcome(labels, (nothing,) * 3, probabilities=torch.cat(logits).float().softmax(dim=1))
 
 
 def _composed(mixer: GroupMixer[D], group: Group, signals: Signals, draws: D, judge: Judge) -> Outcome:

@@ -28,6 +28,7 @@ from gazeeval.job import Job, prepare
 from gazeeval.manifest import manifest_of
 from gazeeval.masks import mask_file, save_masks
 from gazeeval.mixers.base import AnyMixer, Mixer
+from gazeeval.models.device import deterministic
 from gazeeval.report.files import PairWriter, Results, read_manifest, read_results, write_json
 from gazeeval.report.finish import finish, missing_chunks, writer_of
 from gazeeval.report.pictures import save_pair_sheets
@@ -123,7 +124,7 @@ def _own_device(device: str, share: Share) -> str:
 
 
 def _record(job: Job, out: Path, share: Share, progress: bool) -> Results | None:
-    with logged(out / "run.log", alone=share.world == 1):
+    with logged(out / "run.log", alone=share.world == 1), deterministic(job.config.deterministic):
         for line in (job.header(), *(f"warning: {warning}" for warning in job.warnings)):
             log.info(line)
         try:

@@ -19,6 +19,7 @@ from gazeeval.data.geometry import Geometry
 from gazeeval.models.demo import demo_checkpoint
 from gazeeval.models.device import resolve_device
 from gazeeval.models.model import Model, load_model
+from gazeeval.models.passes import Passes
 from gazeeval.signals.attention import bottom_up_note, looks_twice, top_down_note
 from gazeeval.signals.base import BottomUp, ClassMap, Signal, TopDown
 from gazeeval.signals.gradients import class_map_note
@@ -41,6 +42,7 @@ class Setting:
         geometry: how images become the network input (the model's own, or a stated one without a model).
         model: answers what is asked of a network; None: nothing is.
         attention_model: answers what is about attention in its place; None: the model does.
+        batch_size: images in one pass of a network; None: all of a group.
     """
 
     dataset: Dataset
@@ -49,11 +51,13 @@ class Setting:
     device: torch.device
     model: Model | None = None
     attention_model: Model | None = None
+    batch_size: int | None = None
 
     @cached_property
     def networks(self) -> Networks:
         """Who answers what is asked."""
-        return Networks(self.model, self.attention_model, len(self.dataset.class_names))
+        passes = Passes(self.batch_size)
+        return Networks(self.model, self.attention_model, len(self.dataset.class_names), passes)
 
     @property
     def warnings(self) -> list[str]:
@@ -135,7 +139,7 @@ def prepare_setting(config: DataConfig) -> Setting:
     model, attention_model = _model(config, dataset), _attention_model(config)
     geometry = next((network.geometry for network in (model, attention_model) if network), _plain_geometry(config))
     recipe = GazeRecipe(_sigma(config.sigma, dataset), config.weight, config.border)
-    return Setting(dataset, recipe, geometry, device, model, attention_model)
+    return Setting(dataset, recipe, geometry, device, model, attention_model, config.batch_size)
 
 
 def _named(model: Model | None) -> str:

@@ -132,7 +132,6 @@ class Agreement:
         kl_form: see `gazeeval.gaze_agreement.scores.kl`.
         shuffled: whose fixations are the negatives of shuffled AUC: those of all other images, as is usual, or only of
             images of other classes.
-        batch_size: images in one pass of the network; None: all of a group.
         workers: threads that read images.
     """
 
@@ -144,7 +143,6 @@ class Agreement:
     networks: Networks = field(default_factory=Networks)
     kl_form: KlForm = "benchmark"
     shuffled: Shuffled = "other-images"
-    batch_size: int | None = None
     workers: int = 2
 
     @property
@@ -210,7 +208,7 @@ class Agreement:
         """(n, h, w) for each of ``maps``."""
         pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2).float() / 255
         labels = torch.from_numpy(self.dataset.labels[images.rows]).to(self.device)
-        answers = self.networks.answer(set(self.maps.values()), pixels, labels, batch_size=self.batch_size)
+        answers = self.networks.answer(set(self.maps.values()), pixels, labels)
         for request in self.maps.values():
             found = answers[request].float().unsqueeze(1)
             yield interpolate(found, pixels.shape[2:], mode="bilinear", align_corners=False).squeeze(1)

@@ -22,6 +22,7 @@ from gazeeval.gaze_agreement.evaluate import MAPS, Agreement, usable
 from gazeeval.gaze_agreement.tables import FILES, summary_table
 from gazeeval.manifest import SCHEMA, setting_part
 from gazeeval.report.columns import describe
+from gazeeval.models.device import deterministic
 from gazeeval.report.files import read_csv, read_manifest, write_csv, write_json
 from gazeeval.run import default_folder, logged, new_folder, require_free
 from gazeeval.setting import Setting, fingerprint, prepare_setting
@@ -71,7 +72,7 @@ def run(config: AgreementConfig, *, progress: bool = False) -> AgreementResults:
         require_free(config.out)
     job = _prepare(config)
     out = new_folder(config.out or default_folder(job.run_id))
-    with logged(out / "run.log"):
+    with logged(out / "run.log"), deterministic(config.deterministic):
         for line in (job.setting.header(), *(f"warning: {warning}" for warning in job.warnings)):
             log.info(line)
         (out / "config.yaml").write_text(yaml.safe_dump(job.settings, sort_keys=False), encoding="utf-8")
@@ -166,7 +167,6 @@ def _prepare(config: AgreementConfig) -> _Job:
         setting.networks,
         kl_form=config.kl_form,
         shuffled=config.shuffled,
-        batch_size=config.batch_size,
         workers=config.workers,
     )
     return _Job(config, setting, scored, refused)

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 
@@ -28,6 +31,25 @@ def resolve_device(name: str) -> torch.device:
     if wanted not in present:
         raise GazeEvalError(f"device: no such device, got {name!r}. This machine has: {', '.join(present)}.")
     return torch.device(wanted)
+
+
+@contextmanager
+def deterministic(wanted: bool = True) -> Iterator[None]:
+    """Where operations give the same bits each time, if ``wanted``, and float32 is not cut to TF32.
+
+    torch warns of an operation that has no such form. Settings are as before afterwards.
+    """
+    if not wanted:
+        yield
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # what cuBLAS needs for it
+    before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        with torch.backends.cudnn.flags(enabled=True, deterministic=True, allow_tf32=False):
+            yield
+    finally:
+        torch.use_deterministic_algorithms(before[0], warn_only=before[1])
 
 
 def _present() -> list[str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -11,6 +11,7 @@ from torch.nn.functional import interpolate
 
 from gazeeval.errors import UsageError
 from gazeeval.models.model import Model
+from gazeeval.models.passes import Passes
 from gazeeval.models.preprocessing import imagenet_normalised
 from gazeeval.signals.answer import SignalCache, answer
 from gazeeval.signals.base import Signal
@@ -25,11 +26,13 @@ class Networks:
         classifier: classifies mixed images and answers what is asked of a network; None: nothing is.
         attention: answers what is about attention in its place; None: the classifier does.
         num_classes: of the data set; None: the labels are those of every network here.
+        passes: how many images go through at once.
     """
 
     classifier: Model | None = None
     attention: Model | None = None
     num_classes: int | None = None
+    passes: Passes = field(default_factory=Passes)
 
     @property
     def judge(self) -> Model | None:
@@ -52,7 +55,6 @@ class Networks:
         *,
         keys: Sequence[Hashable] | None = None,
         cache: SignalCache | None = None,
-        batch_size: int | None = None,
     ) -> dict[Signal, Tensor]:
         """The answers (n, ...) about ``images`` (n, 3, h, w) in [0, 1], on their device; see `answer` and `probe`.
 
@@ -67,7 +69,7 @@ class Networks:
             if model and theirs:
                 seen = images if model is self.classifier else _at_size(images, model)
                 known = labels if self.knows_classes(model) else None
-                answers |= probe(theirs, model, seen, known, keys=keys, cache=cache, batch_size=batch_size)
+                answers |= probe(theirs, model, seen, known, keys=keys, cache=cache, passes=self.passes)
         return answers
 
     def require(self, method: str, requests: Collection[Signal]) -> None:

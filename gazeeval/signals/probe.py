@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Hashable, Sequence
+from contextlib import nullcontext
 from functools import cached_property, partial
 
 import torch
@@ -10,6 +11,7 @@ from torch import Tensor
 
 from gazeeval.errors import PluginError, UsageError
 from gazeeval.models.model import Model
+from gazeeval.models.passes import Passes
 from gazeeval.signals.answer import SignalCache, recall
 from gazeeval.signals.attention import LastLayer, last_attention, looks_twice, recording, second_look
 from gazeeval.signals.base import (
@@ -36,7 +38,7 @@ def probe(
     *,
     keys: Sequence[Hashable] | None = None,
     cache: SignalCache | None = None,
-    batch_size: int | None = None,
+    passes: Passes | None = None,
 ) -> dict[Signal, Tensor]:
     """The answers (n, ...) to requests that need a network, on the images' device.
 
@@ -47,7 +49,7 @@ def probe(
         labels: (n,) int64, the class of each image, for requests about it; None: the class that the network predicts,
             where a request does not need the data set's own.
         keys: what names each image in ``cache``. With both, only what is not kept is computed.
-        batch_size: images in one pass; None: all.
+        passes: cuts the images; None: all go through at once.
 
     Raises:
         PluginError: a request that a network does not answer.
@@ -66,7 +68,7 @@ def probe(
     if labels is not None and any(request.needs_label for request in requests):
         _check_labels(model, labels)
     inputs = (images,) if labels is None else (images, labels)
-    return recall(requests, inputs, partial(_ask, frozenset(requests), model, batch_size), keys, cache)
+    return recall(requests, inputs, partial(_ask, frozenset(requests), model, passes or Passes()), keys, cache)
 
 
 def _check_labels(model: Model, labels: Tensor) -> None:
@@ -79,14 +81,16 @@ def _check_labels(model: Model, labels: Tensor) -> None:
 
 
 def _ask(
-    requests: frozenset[Signal], model: Model, batch_size: int | None, images: Tensor, labels: Tensor | None = None
+    requests: frozenset[Signal], model: Model, passes: Passes, images: Tensor, labels: Tensor | None = None
 ) -> dict[Signal, Tensor]:
-    step = batch_size or len(images)
-    labels_of = [None] * len(images) if labels is None else torch.split(labels, step)
+    def look(part: slice) -> dict[Signal, Tensor]:
+        one = _Pass(requests, model, images[part], None if labels is None else labels[part])
+        return {request: one.read(request) for request in requests}
+
     derivatives = not requests.isdisjoint((InputGradient(), ClassMap()))
-    with evaluating(model.network), torch.inference_mode(not derivatives):
-        passes = (_Pass(requests, model, *part) for part in zip(torch.split(images, step), labels_of, strict=False))
-        parts = [{request: each.read(request) for request in requests} for each in passes]
+    precision = torch.autocast(images.device.type, enabled=False) if derivatives else nullcontext()
+    with evaluating(model.network), torch.inference_mode(not derivatives), precision:
+        parts = passes.map(look, len(images))
     return {request: torch.cat([part[request] for part in parts]) for request in requests}
 
 

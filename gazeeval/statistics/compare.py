@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 MUST_AGREE = ("data", "split", "pairs", "geometry", "gaze", "gaze_choices")
 """Parts of a run's identity (manifest.json) without which two runs do not measure the same thing on the same pairs."""
 
-MAY_DIFFER = ("model", "attention_model", "seed", "version")
+MAY_DIFFER = ("model", "attention_model", "amp", "seed", "version")
 """Parts that may be what is compared; a difference is noted."""
 
 _COLUMNS = {

@@ -22,6 +22,7 @@ from gazeeval.errors import DataError, ImageError
 from gazeeval.gaze_agreement import evaluate
 from gazeeval.gaze_agreement.evaluate import CENTRE, MAPS, VIEWER, Agreement, usable
 from gazeeval.models.model import load_model
+from gazeeval.models.passes import Passes
 from gazeeval.signals.base import ClassMap, Saliency, Signal
 from gazeeval.signals.fine_grained import fine_grained
 from gazeeval.signals.networks import Networks
@@ -183,9 +184,12 @@ def test_other_maps_change_no_row(rows: pd.DataFrame) -> None:
 
 def test_the_batch_size_changes_no_row() -> None:
     model = load_model("test_resnet", pretrained=False, device="cpu")
-    networks, maps = Networks(model, num_classes=4), {"class_map": MAPS["class_map"], "bottom_up": MAPS["bottom_up"]}
-    options: dict[str, Any] = {"maps": maps, "networks": networks, "geometry": model.geometry}
-    whole, parts = (rows_of(agreement(**options, batch_size=size)) for size in (None, 3))
+    maps = {"class_map": MAPS["class_map"], "bottom_up": MAPS["bottom_up"]}
+    options: dict[str, Any] = {"maps": maps, "geometry": model.geometry}
+    whole, parts = (
+        rows_of(agreement(**options, networks=Networks(model, num_classes=4, passes=Passes(size))))
+        for size in (None, 3)
+    )
     pd.testing.assert_frame_equal(whole, parts, rtol=1e-3, atol=1e-4)
 
 

@@ -22,6 +22,7 @@ from torch import Tensor, nn
 from gazeeval.errors import UsageError
 from gazeeval.models.absvit import AbSViT, cosine
 from gazeeval.models.model import Model
+from gazeeval.models.passes import Passes
 from gazeeval.signals.attention import (
     LastLayer,
     bottom_up_note,
@@ -371,7 +372,7 @@ def test_a_network_that_hides_its_attention_or_its_classifier() -> None:
 def test_an_image_does_not_see_its_company(name: str) -> None:
     model = network_named(name)
     whole = probe(MAPS, model, *pictures(model, 3))
-    cut = probe(MAPS, model, *pictures(model, 3), batch_size=2)
+    cut = probe(MAPS, model, *pictures(model, 3), passes=Passes(2))
     for request in MAPS:
         assert whole[request].dtype == torch.float32
         assert whole[request].amin() >= 0

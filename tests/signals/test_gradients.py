@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 import gazeeval as ge
 from gazeeval.errors import UsageError
 from gazeeval.models.model import Model, load_model
+from gazeeval.models.passes import Passes
 from gazeeval.signals import gradients
 from gazeeval.signals.answer import signal_cache
 from gazeeval.signals.base import ClassMap, FeatureMean, Features, InputGradient, Signal
@@ -148,7 +149,7 @@ def test_a_report_can_say_what_the_maps_are(models: dict[str, Model], arch: str,
 def test_an_image_does_not_see_its_company(models: dict[str, Model], arch: str) -> None:
     images, labels = pictures(5)
     whole = probe(ALL, models[arch], images, labels)
-    cut = probe(ALL, models[arch], images, labels, batch_size=2)
+    cut = probe(ALL, models[arch], images, labels, passes=Passes(2))
     for request in ALL:
         assert_near(cut[request], whole[request])
 
@@ -157,7 +158,7 @@ def test_without_labels_the_predicted_class(models: dict[str, Model]) -> None:
     model, (images, labels) = models["test_resnet"], pictures(3)
     predicted = model.logits(images).argmax(dim=1)
     assert not torch.equal(predicted, labels)
-    expected, found = (probe(ALL, model, images, known, batch_size=2) for known in (predicted, None))
+    expected, found = (probe(ALL, model, images, known, passes=Passes(2)) for known in (predicted, None))
     for request in ALL:
         assert torch.equal(found[request], expected[request])
 

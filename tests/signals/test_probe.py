@@ -19,6 +19,7 @@ from gazeeval.mixers.attentivemix import AttentiveMix
 from gazeeval.mixers.base import AnyMixer
 from gazeeval.mixers.cutmix import CutMix
 from gazeeval.models.model import Model, load_model
+from gazeeval.models.passes import Passes
 from gazeeval.signals.answer import signal_cache
 from gazeeval.signals.base import ClassEvidence, FeatureMean, Features, InputGradient, Logits, Saliency, Signal, TopDown
 from gazeeval.signals.fine_grained import fine_grained
@@ -237,7 +238,7 @@ def test_what_is_kept_for_one_request_does_not_stand_for_another(resnet: Model, 
 def test_the_batch_size_cuts_the_passes(resnet: Model, passes: list[int]) -> None:
     images, labels = pictures(5)
     whole = probe(BOTH, resnet, images, labels)
-    cut = probe(BOTH, resnet, images, labels, batch_size=2)
+    cut = probe(BOTH, resnet, images, labels, passes=Passes(2))
     assert passes == [5, 2, 2, 1]
     for request in BOTH:
         torch.testing.assert_close(cut[request], whole[request])
@@ -263,7 +264,7 @@ def test_a_run_says_before_it_starts_what_it_cannot_do(resnet: Model) -> None:
     dataset, recipe, cpu = load_dataset("demo"), GazeRecipe(Sigma.parse("3.5%")), torch.device("cpu")
 
     def check_run(methods: dict[str, AnyMixer], model: Model | None) -> None:
-        Engine(dataset, methods, recipe, resnet.geometry, cpu, model).check()
+        Engine(dataset, methods, recipe, resnet.geometry, cpu, Networks(model)).check()
 
     methods: dict[str, AnyMixer] = {"cutmix": CutMix(), "attentivemix": AttentiveMix()}
     check_run(methods, resnet)
