@@ -56,8 +56,10 @@ def evaluate(methods: Sequence[str | AnyMixer] | str | AnyMixer = ("cutmix", "sa
     config = RunConfig.of({"method": methods, **options})
     with tempfile.TemporaryDirectory(prefix="gazeeval-") as folder:
         results = run(config.model_copy(update={"out": config.out or Path(folder) / "run"}))
-    if results is None:
-        raise UsageError("evaluate: got one of several processes, which has no tables. Call gazeeval.run.run.")
+        if results is None:
+            raise UsageError("evaluate: got one of several processes, which has no tables. Call gazeeval.run.run.")
+        if config.out is None:
+            _ = results.pairs  # read before the folder goes
     return results
 
 

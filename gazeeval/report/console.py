@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 import click
+import pandas as pd
 from tqdm import tqdm
 
 from gazeeval.report.files import Results
@@ -43,11 +44,12 @@ def conclude(results: Results, *, as_json: bool = False) -> None:
     if as_json:
         click.echo(results.summary.to_json(orient="records", indent=2))
     else:
-        click.echo(printed_table(results.summary, counts(results.pairs), signature(manifest["signature"])))
+        tally = pd.concat([counts(rows) for _, rows in results.by_method("method", "status")])
+        click.echo(printed_table(results.summary, tally, signature(manifest["signature"])))
     for warning in manifest["warnings"]:
         click.echo(f"warning: {warning}", err=True)
     failed = results.failures["pair_id"].nunique()
     if failed:
-        total = results.pairs["pair_id"].nunique()
+        total = manifest["pairs"]["number"]
         click.echo(f"warning: {failed} of {total} pairs failed with at least one method: see failures.csv", err=True)
     click.echo(str(results.folder), err=as_json)

@@ -11,16 +11,21 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 from uuid import uuid4
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import pandas_dtype
+from pandas.api.types import pandas_dtype, union_categoricals
 
 from gazeeval.errors import DataError
 from gazeeval.report.columns import FILES, Columns, extra_column, from_description
+
+_ROWS = 50_000  # of a table that are parsed at once
 
 
 @dataclass(frozen=True)
@@ -30,16 +35,38 @@ class Results:
     Attributes:
         folder: where its files are.
         manifest: manifest.json.
-        pairs, groups, summary, failures: the CSV files of those names (``pairs`` is inconsistency.csv), with the dtypes
-            of :mod:`gazeeval.report.columns`.
+        groups, summary, failures: the CSV files of those names, with the dtypes of :mod:`gazeeval.report.columns`.
     """
 
     folder: Path
     manifest: Mapping[str, Any]
-    pairs: pd.DataFrame
     groups: pd.DataFrame
     summary: pd.DataFrame
     failures: pd.DataFrame
+
+    @cached_property
+    def pairs(self) -> pd.DataFrame:
+        """inconsistency.csv, likewise; read when first asked for."""
+        return read_csv(*self._table)
+
+    def by_method(self, *names: str) -> Iterator[tuple[str, pd.DataFrame]]:
+        """Method -> the columns ``names`` of its rows, in the order of the run; without names all columns.
+
+        With names, one method is in memory at a time.
+
+        Raises:
+            DataError: as `read_results`.
+        """
+        if not names or "pairs" in vars(self):
+            for method, rows in self.pairs.groupby("method", sort=False):
+                yield str(method), rows[list(names)] if names else rows
+        else:
+            yield from read_by_method(*self._table, names)
+
+    @property
+    def _table(self) -> tuple[Path, Columns]:
+        columns = from_description(self.manifest.get("columns", {}))
+        return self.folder / "inconsistency.csv", columns.get("inconsistency.csv", ())
 
 
 def read_results(run: str | Path) -> Results:
@@ -51,8 +78,10 @@ def read_results(run: str | Path) -> Results:
     folder = Path(run)
     manifest = read_manifest(folder)
     files = FILES | from_description(manifest.get("columns", {}))
-    names = ("inconsistency.csv", "groups.csv", "summary.csv", "failures.csv")
-    return Results(folder, manifest, *(read_csv(folder / name, files[name]) for name in names))
+    names = ("groups.csv", "summary.csv", "failures.csv")
+    results = Results(folder, manifest, *(read_csv(folder / name, files[name]) for name in names))
+    _dtypes(*results._table)
+    return results
 
 
 def read_manifest(folder: Path) -> dict[str, Any]:
@@ -77,30 +106,63 @@ def read_csv(path: Path, columns: Columns) -> pd.DataFrame:
     Raises:
         DataError: the file is missing, has other columns, or a value does not fit its column.
     """
+    dtypes = _dtypes(path, columns)
+    return pd.concat(_parsed(path, dtypes, list(dtypes)), ignore_index=True)
+
+
+def read_by_method(path: Path, columns: Columns, names: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
+    """Method -> the columns ``names`` of its rows in an inconsistency.csv; texts are categories.
+
+    One method is in memory at a time, in the order of the file. Columns that the file lacks are all missing.
+
+    Raises:
+        DataError: as `read_csv`.
+    """
+    dtypes = _dtypes(path, columns)
+    asked = [name for name in ("method", *names) if name in dtypes]
+    texts = [name for name in asked if dtypes[name] == "string"]
+    parts = (
+        (str(method), part.astype(dict.fromkeys(texts, "category")))
+        for chunk in _parsed(path, dtypes, asked)
+        for method, part in chunk.groupby("method", sort=False)
+    )
+    for method, same in groupby(parts, key=itemgetter(0)):
+        frames = [part for _, part in same]
+        rows = pd.concat([frame.drop(columns=texts) for frame in frames], ignore_index=True)
+        for name in texts:
+            rows[name] = union_categoricals([frame[name] for frame in frames])
+        yield method, rows.reindex(columns=list(names))
+
+
+def _dtypes(path: Path, columns: Columns) -> dict[str, str]:
+    """The columns of a file of a run and what they hold. Raises DataError unless these are ``columns`` and extras."""
     try:
         with path.open(encoding="utf-8", newline="") as stream:
             header = next(csv.reader(stream), [])
     except OSError as error:
         raise DataError(f"incomplete run: {path}, got {error.strerror}. Run again with another --out") from None
-    known = with_extras(columns, header)
-    dtypes = {column.name: column.dtype for column in known}
+    dtypes = {column.name: column.dtype for column in with_extras(columns, header)}
     if set(header) != set(dtypes):
         wrong = ", ".join(sorted(set(header) ^ set(dtypes)))
         raise DataError(f"unexpected columns: {path}:1, got or missed {wrong}. Use the manifest of the same run")
+    return dtypes
+
+
+def _parsed(path: Path, dtypes: Mapping[str, str], names: Sequence[str]) -> Iterator[pd.DataFrame]:
+    """The columns ``names`` of a CSV file with the columns ``dtypes``, some rows at a time. Raises DataError."""
+    # pandas 2 misses the last bit of many floats unless told otherwise, pandas 3 deprecates being told: NumPy does it
+    floats = [name for name in names if dtypes[name].startswith("Float")]
+    options: dict[str, Any] = {"dtype": {**dtypes, **dict.fromkeys(floats, "string")}}
+    if len(names) < len(dtypes):  # with it, pandas overlooks lines that are too long
+        options["usecols"] = list(names)
     try:
-        return _parsed(path, dtypes)
+        with pd.read_csv(path, chunksize=_ROWS, keep_default_na=False, na_values=[""], **options) as chunks:
+            for chunk in chunks:
+                for name in floats:
+                    chunk[name] = chunk[name].fillna("nan").to_numpy(dtype=object).astype(np.float64)
+                yield chunk.astype({name: dtypes[name] for name in names})
     except ValueError as error:  # includes pandas' ParserError
         raise DataError(f"malformed table: {path}, got {error}. Restore the file or run again") from None
-
-
-def _parsed(path: Path, dtypes: Mapping[str, str]) -> pd.DataFrame:
-    # pandas 2 misses the last bit of many floats unless told otherwise, pandas 3 deprecates being told: NumPy does it
-    floats = [name for name, dtype in dtypes.items() if dtype.startswith("Float")]
-    parsed = {**dtypes, **dict.fromkeys(floats, "string")}
-    frame = pd.read_csv(path, dtype=parsed, keep_default_na=False, na_values=[""], encoding="utf-8")
-    for name in floats:
-        frame[name] = frame[name].fillna("nan").to_numpy(dtype=object).astype(np.float64)
-    return frame.astype(dtypes)
 
 
 def with_extras(columns: Columns, names: Iterable[str]) -> Columns:

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
+from typing import Any
+
+import pandas as pd
 
 from gazeeval.errors import UsageError
-from gazeeval.report.columns import FILES, Column, Columns, describe, pair_columns
-from gazeeval.report.files import PairWriter, Results, read_csv, read_manifest, read_results, write_csv, write_json
-from gazeeval.report.tables import MetricInfo, group_table, summary_table
+from gazeeval.report.columns import FILES, Column, describe, pair_columns
+from gazeeval.report.files import PairWriter, Results, read_manifest, read_results, write_csv, write_json
+from gazeeval.report.tables import TABLE_COLUMNS, MetricInfo, group_table, summary_table
 from gazeeval.statistics.compare import comparisons
 
 
@@ -47,9 +50,10 @@ def finish(folder: Path) -> Results:
             f"{folder}: not complete, got {len(manifest['pairs']['chunks']) - len(missing)} of "
             f"{len(manifest['pairs']['chunks'])} chunks. Go on with: gazeeval run --resume {folder}"
         )
-    columns = _write_tables(folder, manifest_metrics(manifest))
-    files = describe(FILES | {"inconsistency.csv": columns})
-    write_json(folder / "manifest.json", manifest | {"status": "complete", "columns": files})
+    columns = writer_of(folder).merge()
+    manifest = manifest | {"status": "complete", "columns": describe(FILES | {"inconsistency.csv": columns})}
+    _write_tables(folder, manifest)
+    write_json(folder / "manifest.json", manifest)
     shutil.rmtree(folder / "parts")
     for left_by_a_killed_process in folder.glob(".*.tmp"):
         left_by_a_killed_process.unlink()
@@ -61,24 +65,27 @@ def manifest_metrics(manifest: dict[str, object]) -> list[MetricInfo]:
     return [MetricInfo(**metric) for metric in manifest["metrics"]]  # type: ignore[attr-defined]
 
 
-def _write_tables(folder: Path, metrics: list[MetricInfo]) -> Columns:
-    manifest, writer = read_manifest(folder), writer_of(folder)
-    columns = writer.merge()
-    pairs = read_csv(folder / "inconsistency.csv", columns)
-    summary = summary_table(
-        pairs,
-        metrics=metrics,
-        level=manifest["config"]["ci"],
-        ci_method=manifest["config"]["ci_method"],
-        class_names=manifest["data"]["classes"],
-    )
-    groups = group_table(pairs)
-    write_csv(groups, folder / "groups.csv", FILES["groups.csv"])
-    write_csv(summary, folder / "summary.csv", FILES["summary.csv"])
+def _write_tables(folder: Path, manifest: dict[str, Any]) -> None:
+    """Everything that follows from inconsistency.csv and the parts, which are read a method at a time."""
+    writer, options, metrics = writer_of(folder), manifest["config"], manifest_metrics(manifest)
     for name in ("failures.csv", "timing.csv"):
         write_csv(writer.side_table(name), folder / name, FILES[name])
-    run = Results(folder, manifest, pairs, groups, summary, writer.side_table("failures.csv"))
-    compared = comparisons(run, level=manifest["config"]["ci"])
+    nothing = pd.DataFrame()
+    run = Results(folder, manifest, nothing, nothing, nothing)
+    groups, summaries = [], []
+    for _, rows in run.by_method(*TABLE_COLUMNS, *(metric.column for metric in metrics)):
+        groups.append(group_table(rows))
+        summaries.append(
+            summary_table(
+                rows,
+                metrics=metrics,
+                level=options["ci"],
+                ci_method=options["ci_method"],
+                class_names=manifest["data"]["classes"],
+            )
+        )
+    write_csv(pd.concat(groups), folder / "groups.csv", FILES["groups.csv"])
+    write_csv(pd.concat(summaries), folder / "summary.csv", FILES["summary.csv"])
+    compared = comparisons(run, level=options["ci"])
     if len(compared):
         write_csv(compared, folder / "comparisons.csv", FILES["comparisons.csv"])
-    return columns

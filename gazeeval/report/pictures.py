@@ -53,6 +53,7 @@ class Side:
     """One image of a mix, in pixels of the network input (h, w).
 
     Attributes:
+        image_id: in the data set.
         name: of its class.
         image: (h, w, 3) uint8 RGB.
         density: (h, w) where people looked; all zero where that is not known.
@@ -63,6 +64,7 @@ class Side:
         label, gaze: its share of the label and of the visible gaze; NaN where there is none.
     """
 
+    image_id: str
     name: str
     image: Pixels
     density: Floats
@@ -97,6 +99,17 @@ class PairPicture:
     def target(self) -> Side:
         return self.sides[1]
 
+    @property
+    def shares(self) -> tuple[Floats, Floats]:
+        """Label and gaze (k,) of the images."""
+        return np.array([side.label for side in self.sides]), np.array([side.gaze for side in self.sides])
+
+    @property
+    def inconsistency(self) -> float:
+        """How far label and gaze are apart: |lam - lam_gaze| where there are two images; NaN unknown."""
+        label, gaze = self.shares
+        return float(np.abs(label - gaze).sum() / 2)
+
 
 def save_pair_sheets(engine: Engine, plan: PairPlan, count: int, folder: Path) -> None:
     """Draw the first ``count`` pairs of ``plan`` into ``folder``, a sheet each with a row per method.
@@ -129,9 +142,9 @@ def pair_sheet(rows: Sequence[PairPicture], title: str = "") -> Pixels:
     for row in rows:
         tops.append(tops[-1] + 3 * GAP + TITLE + _lines(row) * (height + _foot(row)))
     page = Image.new("RGB", (lefts[-1] + width + MARGIN, tops[-1] + MARGIN), WHITE)
-    _write(page, (MARGIN, MARGIN), title, TITLE)
+    write(page, (MARGIN, MARGIN), title, TITLE)
     for left, (name, colour) in zip(lefts, COLUMNS, strict=True):
-        _write(page, (left, tops[0] - TEXT), name, TEXT, colour, width)
+        write(page, (left, tops[0] - TEXT), name, TEXT, colour, width)
     for row, top in zip(rows, tops, strict=False):
         _row(page, row, lefts, top + 2 * GAP)
     return np.asarray(page)
@@ -159,6 +172,7 @@ def _picture(engine: Engine, group: GroupMixes, row: int, method: str) -> PairPi
         mixed, shown = one.blend(pairs.images)[0], _shown_of_several(one, named, group.density)
     sides = (
         Side(
+            engine.dataset.image_ids[int(group.rows[image])],
             engine.dataset.class_names[int(pairs.labels[image])],
             _pixels(pairs.images[image]),
             _host(group.density[image]),
@@ -234,11 +248,10 @@ def _foot(row: PairPicture) -> int:
 
 
 def _row(page: Image.Image, row: PairPicture, lefts: Sequence[int], top: int) -> None:
-    label, gaze = _shares(row)
-    score = f"inconsistency {_percent(np.abs(label - gaze).sum() / 2)}"
+    score = f"inconsistency {percent(row.inconsistency)}"
     images = {1: ", one image", 2: ""}.get(len(row.sides), f", {len(row.sides)} images")
-    _write(page, (MARGIN, top), f"{row.method}, pair {row.pair_id}{images}", TITLE)
-    _write(page, (page.width - MARGIN - _font(TITLE).getlength(score), top), score, TITLE)
+    write(page, (MARGIN, top), f"{row.method}, pair {row.pair_id}{images}", TITLE)
+    write(page, (page.width - MARGIN - _font(TITLE).getlength(score), top), score, TITLE)
     top += TITLE + GAP
     for number, tile in enumerate(tiles(row)):
         line, column = divmod(number, len(COLUMNS))
@@ -246,13 +259,13 @@ def _row(page: Image.Image, row: PairPicture, lefts: Sequence[int], top: int) ->
             height, width, _ = tile.pixels.shape
             left, above = lefts[column], top + line * (height + _foot(row))
             page.paste(Image.fromarray(tile.pixels), (left, above))
-            _share_bar(page, (left, above + height + GAP), width, tile.shares)
+            share_bar(page, (left, above + height + GAP), width, tile.shares)
             for place, text in enumerate(tile.caption):
                 at = left, above + height + GAP + BAR + GAP // 2 + place * (TEXT + GAP // 2)
-                _write(page, at, text, TEXT, tile.colour, width)
+                write(page, at, text, TEXT, tile.colour, width)
 
 
-def _share_bar(page: Image.Image, at: tuple[int, int], width: int, shares: Floats) -> None:
+def share_bar(page: Image.Image, at: tuple[int, int], width: int, shares: Floats) -> None:
     """The shares of the images (k,) in their colours, one after the other; grey where they are unknown."""
     page.paste(GREY, (*at, at[0] + width, at[1] + BAR))
     if not np.isnan(shares).any():
@@ -261,7 +274,7 @@ def _share_bar(page: Image.Image, at: tuple[int, int], width: int, shares: Float
             page.paste(colour, (start, at[1], end, at[1] + BAR))
 
 
-def _write(
+def write(
     page: Image.Image, at: tuple[float, int], text: str, size: int, colour: Colour = INK, room: int | None = None
 ) -> None:
     font = _font(size)
@@ -275,7 +288,7 @@ def _font(size: int) -> Any:
     return ImageFont.load_default(size)
 
 
-def _percent(share: float) -> str:
+def percent(share: float) -> str:
     return "unknown" if math.isnan(share) else f"{100 * share:.1f} %"
 
 
@@ -296,7 +309,7 @@ def tiles(row: PairPicture) -> list[Tile | None]:
     """The pictures of a row, enlarged: two images, or one and nothing; mask; mix; gaze left; then the other images."""
     sides, count = row.sides, len(row.sides)
     colours, weights, whole = _colours(count), np.stack([side.weight for side in sides]), np.eye(count)
-    pixels, (label, gaze) = weights.mean(axis=(1, 2)), _shares(row)
+    pixels, (label, gaze) = weights.mean(axis=(1, 2)), row.shares
     whose = _enlarged(_whose(weights))
     mask = _rounded(np.tensordot(weights, np.array(colours), axes=(0, 0)))
     left, most = _faded(row.mixed), max(side.seen.max() for side in sides)
@@ -304,8 +317,8 @@ def tiles(row: PairPicture) -> list[Tile | None]:
         left = _tinted(left, side.seen, colour, most)
     captions = ["pixels", "label", "gaze"]
     if count == 2:
-        captions[0] = f"pixels: {_percent(pixels[0])} source"
-        captions[1:] = [f"label: lam {_percent(label[0])}", f"gaze: lam_gaze {_percent(gaze[0])}"]
+        captions[0] = f"pixels: {percent(pixels[0])} source"
+        captions[1:] = [f"label: lam {percent(label[0])}", f"gaze: lam_gaze {percent(gaze[0])}"]
     images = [
         Tile(_looked_at(side, colour), whole[number], _caption(row, side), colour)
         for number, (side, colour) in enumerate(zip(sides, colours, strict=True))
@@ -320,22 +333,25 @@ def tiles(row: PairPicture) -> list[Tile | None]:
     ]
 
 
+def overview(row: PairPicture) -> Pixels:
+    """The mixed image, enlarged, under the gaze that is left in it, the edge of the mask drawn."""
+    mixed, colours, most = row.mixed, _colours(len(row.sides)), max(side.seen.max() for side in row.sides)
+    for side, colour in zip(row.sides, colours, strict=True):
+        mixed = _tinted(mixed, side.seen, colour, most)
+    return _outlined(_enlarged(mixed), _enlarged(_whose(np.stack([side.weight for side in row.sides]))))
+
+
 def _caption(row: PairPicture, side: Side) -> tuple[str, ...]:
     """Below an image: its class and, where lam and lam_gaze do not say it, its shares."""
     if len(row.sides) == 2:
         return (side.name,)
-    return side.name, f"label {_percent(side.label)}, gaze {_percent(side.gaze)}"
+    return side.name, f"label {percent(side.label)}, gaze {percent(side.gaze)}"
 
 
 def _looked_at(side: Side, colour: Colour) -> Pixels:
     tile = _enlarged(_tinted(side.image, side.density, colour, side.density.max()))
     tile = _outlined(tile, _enlarged((~side.region).astype(np.uint16)))
     return _circled(tile, side.points, colour, zoom=len(tile) // len(side.image))
-
-
-def _shares(row: PairPicture) -> tuple[Floats, Floats]:
-    """Label and gaze (k,) of the images."""
-    return np.array([side.label for side in row.sides]), np.array([side.gaze for side in row.sides])
 
 
 def _whose(weights: Floats) -> NDArray[np.uint16]:

@@ -44,6 +44,12 @@ _OF_SEVERAL = (  # images in a mix
     MetricInfo("pair_inconsistency", higher_is_better=False, own=True),
     MetricInfo("label_elsewhere", own=True),
 )
+TABLE_COLUMNS = (
+    *("run_id", "dataset", "split", "method", "pair_id", "group_id", "source_id", "target_id", "source_label"),
+    *("target_label", "status", "lam", "lam_gaze", *(metric.column for metric in _OF_SEVERAL)),
+)
+"""What summary and groups are made of, beside the metrics."""
+
 _STATISTICS = (
     MetricInfo("inconsistency_median", "fraction", False),
     MetricInfo("inconsistency_rmse", "fraction", False),
@@ -63,7 +69,7 @@ def counts(frame: pd.DataFrame) -> pd.DataFrame:
         "no_gaze": status.eq("no_gaze"),
         "not_applicable": status.eq("not_applicable"),
     }
-    return pd.DataFrame(flags).astype("int64").groupby(frame["method"], sort=False).sum()
+    return pd.DataFrame(flags).astype("int64").groupby(frame["method"], sort=False, observed=True).sum()
 
 
 def summary_table(
@@ -91,7 +97,7 @@ def summary_table(
         class_names: for ``class=<name>``; the index stands in where there is none.
     """
     rows = []
-    for _, part in frame.groupby("method", sort=False):
+    for _, part in frame.groupby("method", sort=False, observed=True):
         head = part.iloc[0][["run_id", "dataset", "split", "method"]].to_dict()
         method = _Method.of(part, class_names)
         rows += [head | row for row in method.summary(metrics, level, ci_method, seed)]
@@ -193,7 +199,7 @@ def group_table(frame: pd.DataFrame) -> pd.DataFrame:
     above = np.where(np.isnan(gaze["inconsistency"]), np.nan, gaze["inconsistency"] > 0.1)
     keys = ["run_id", "method", "group_id"]
     values = frame[[*keys, "pair_id"]].assign(failed=failed.astype("int64"), above=above, **gaze, **hits)
-    groups = values.groupby(keys, sort=False)
+    groups = values.groupby(keys, sort=False, observed=True)
     table = groups.agg(
         first_pair=("pair_id", "min"),
         n=("pair_id", "size"),

@@ -6,7 +6,7 @@ Everything comes from the tables per pair: no network, no image, no GPU.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import combinations
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -37,6 +37,7 @@ _COLUMNS = {
     "n_excluded": "Int64",
     **dict.fromkeys(("se", "cohen_dz", "rank_biserial", "mde"), "Float64"),
 }
+_PAIR = ("pair_id", "source_id", "target_id", "status")
 _RANKING = {"rank": "Int64", "method": "string", "n": "Int64"} | dict.fromkeys(("mean", "ci_low", "ci_high"), "Float64")
 
 
@@ -52,8 +53,14 @@ class _Scores(NamedTuple):
     def of(cls, rows: pd.DataFrame, metric: str) -> _Scores:
         # the inconsistency of a blend is 0 by construction (status not_applicable): a value, but not a result
         values = rows[metric].where(rows["status"].eq("ok")) if metric == "inconsistency" else rows[metric]
-        pair, source, target = (rows[name].to_numpy(dtype=object) for name in ("pair_id", "source_id", "target_id"))
+        source, target = (rows[name].to_numpy(dtype=object) for name in ("source_id", "target_id"))
+        pair = rows["pair_id"].to_numpy(dtype=np.int64)
         return cls(pair, source, target, values.to_numpy(dtype=np.float64, na_value=np.nan))
+
+    def on_pairs_of(self, other: _Scores) -> _Scores:
+        """The same, with the arrays of ``other`` where they are equal: methods on the same pairs share them."""
+        same = all(map(np.array_equal, self[:3], other[:3]))
+        return other._replace(value=self.value) if same else self
 
 
 @dataclass(frozen=True)
@@ -73,8 +80,8 @@ class Methods:
     notes: tuple[str, ...]
 
     @classmethod
-    def of(cls, runs: Sequence[Results]) -> Methods:
-        """The methods of ``runs``, in their order.
+    def of(cls, runs: Sequence[Results], metrics: Collection[str] | None = None) -> Methods:
+        """The methods of ``runs``, in their order, with what ``metrics`` of them need of their rows; None: all.
 
         Raises:
             UsageError: no run, one run twice, or runs that differ in one of `MUST_AGREE`; which are named.
@@ -84,15 +91,17 @@ class Methods:
         for run, label in zip(runs[1:], labels[1:], strict=True):
             _require_comparable(runs[0], run, (labels[0], label))
             notes += _differences(runs[0], run, (labels[0], label))
+        common = _common_metrics(runs)
+        columns = () if metrics is None else (*_PAIR, *(name for name in common if name in metrics))
         times = Counter(name for run in runs for name in run.manifest["methods"])
         rows: dict[str, pd.DataFrame] = {}
         references: dict[str, pd.DataFrame] = {}
         for run, label in zip(runs, labels, strict=True):
-            tables = dict(iter(run.pairs.groupby("method", sort=False)))
+            tables = dict(run.by_method(*columns))
             named = {f"{name}@{label}" if times[name] > 1 else name: name for name in run.manifest["methods"]}
             rows |= {shown: tables[name] for shown, name in named.items()}
             references = {name: tables[name] for name in run.manifest["references"]} | references
-        return cls(rows | references, frozenset(references), _common_metrics(runs), tuple(notes))
+        return cls(rows | references, frozenset(references), common, tuple(notes))
 
     def scores(self, metric: str) -> dict[str, _Scores]:
         """Method -> its values of ``metric``; methods without any are left out.
@@ -107,8 +116,12 @@ class Methods:
             raise UsageError(
                 f"--metric: not in these runs, got {metric!r}{did_you_mean(metric, self.metrics)}. Use one of {known}."
             )
-        scores = {name: _Scores.of(rows, metric) for name, rows in self.rows.items()}
-        return {name: each for name, each in scores.items() if not np.isnan(each.value).all()}
+        scores: dict[str, _Scores] = {}
+        for name, rows in self.rows.items():
+            each = _Scores.of(rows, metric)
+            if not np.isnan(each.value).all():
+                scores[name] = each.on_pairs_of(next(iter(scores.values()), each))
+        return scores
 
     def left_out(self, metric: str) -> list[str]:
         """One sentence for each method that has no value of ``metric``."""
@@ -188,14 +201,13 @@ def comparisons(
     Raises:
         UsageError: runs that are not comparable, or no such metric or baseline.
     """
-    methods = Methods.of(runs if isinstance(runs, Sequence) else [runs])
+    methods = Methods.of(runs if isinstance(runs, Sequence) else [runs], metrics)
     tables = [methods.compare(metric, baseline=baseline, level=level) for metric in dict.fromkeys(metrics)]
     return pd.concat(tables, ignore_index=True)
 
 
 def _compare(a: _Scores, b: _Scores, level: float, higher_is_better: bool) -> Comparison:
-    same = all(map(np.array_equal, a[:3], b[:3]))  # pair, source and target of every row
-    if same:
+    if a.pair is b.on_pairs_of(a).pair:
         return compare_paired(a.value, b.value, a.source, a.target, level=level, higher_is_better=higher_is_better)
     return compare_unpaired((a.value, a.source, a.target), (b.value, b.source, b.target), level=level)
 

@@ -18,6 +18,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from results import with_pairs
 
 import gazeeval as ge
 from gazeeval.config import RunConfig
@@ -90,7 +91,7 @@ def failed(results: ge.Results, status: str, note: str, count: int) -> ge.Result
     pairs = results.pairs.copy()
     rows = pairs.index[pairs["method"].eq("cutmix")][:count]
     pairs.loc[rows, "status"], pairs.loc[rows, "note"] = status, note
-    return replace(results, pairs=pairs)
+    return with_pairs(results, pairs)
 
 
 # The file
@@ -184,7 +185,7 @@ def test_pairs_without_a_score_are_counted_with_their_reasons(results: ge.Result
 def test_only_so_many_reasons_are_named(results: ge.Results) -> None:
     pairs = results.pairs.copy()
     pairs["status"], pairs["note"] = "failed", [f"reason {row}" for row in range(len(pairs))]
-    reasons = facts.reasons(Ranked.of([replace(results, pairs=pairs)]))
+    reasons = facts.reasons(Ranked.of([with_pairs(results, pairs)]))
     assert len(reasons) == 11
     assert reasons[-1] == f"and {len(pairs) - 10} more reasons, see failures.csv"
 
@@ -272,7 +273,7 @@ def test_a_run_without_a_score_has_a_page(results: ge.Results) -> None:
     (results.folder / "comparisons.csv").unlink()
     manifest = {**results.manifest, "methods": {"mixup": {}}, "references": []}
     pairs, summary = (table[table["method"].eq("mixup")] for table in (results.pairs, results.summary))
-    page = Page(html_report(Ranked.of([replace(results, manifest=manifest, pairs=pairs, summary=summary)])))
+    page = Page(html_report(Ranked.of([with_pairs(results, pairs, manifest=manifest, summary=summary)])))
     assert "No method has a score." in page.text
     assert [section["id"] for section in page.all("section")] == ["ranking", "pairs", "measured"]
 
@@ -385,7 +386,7 @@ def test_pictures_shrink_where_there_are_many(
 ) -> None:
     whole = sum(len(tile.webp) for example in examples if example.method == "cutmix" for tile in example.tiles)
     monkeypatch.setattr(gallery, "BUDGET", whole // 2)
-    only = replace(results, pairs=results.pairs.assign(status=_unless(results.pairs, "cutmix")))
+    only = with_pairs(results, results.pairs.assign(status=_unless(results.pairs, "cutmix")))
     job = prepare(RunConfig.of({**results.manifest["config"], "method": "cutmix"}))
     small = gallery.gallery(only, job.engine, job.plan)
     assert 0 < sum(len(tile.webp) for example in small for tile in example.tiles) <= whole // 2
@@ -401,7 +402,7 @@ def test_other_mixes_than_those_of_the_run_are_refused(results: ge.Results, colu
     job = prepare(RunConfig.of({**results.manifest["config"], "method": "cutmix"}))
     moved = np.clip(results.pairs[column].astype(float) + 0.01, 0, 1)
     with pytest.raises(OtherMixesError, match=r"method cutmix, pair \d+, got .*, the run had .*--no-gallery"):
-        gallery.gallery(replace(results, pairs=results.pairs.assign(**{column: moved})), job.engine, job.plan)
+        gallery.gallery(with_pairs(results, results.pairs.assign(**{column: moved})), job.engine, job.plan)
 
 
 def test_other_pairs_than_those_of_the_run_are_refused(results: ge.Results) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from results import with_pairs
 
 import gazeeval as ge
 from gazeeval.errors import UsageError
@@ -55,12 +56,8 @@ def test_a_table_has_the_columns_that_have_numbers(results: ge.Results) -> None:
 
 def test_a_run_without_a_score_still_has_a_table(results: ge.Results) -> None:
     manifest = {**results.manifest, "methods": {"mixup": {}}, "references": []}
-    only = replace(
-        results,
-        manifest=manifest,
-        pairs=results.pairs[results.pairs["method"].eq("mixup")],
-        summary=results.summary[results.summary["method"].eq("mixup")],
-    )
+    pairs, summary = (table[table["method"].eq("mixup")] for table in (results.pairs, results.summary))
+    only = with_pairs(results, pairs, manifest=manifest, summary=summary)
     ranked = Ranked.of([only])
     assert not ranked.scored
     assert ranked_table(ranked)[1][:3] == ["-", "mixup", "n/a"]
@@ -120,4 +117,4 @@ def _renamed(results: ge.Results, old: str, new: str) -> ge.Results:
     methods = {new if name == old else name: each for name, each in results.manifest["methods"].items()}
     tables = (table.assign(method=table["method"].replace(old, new)) for table in (results.pairs, results.summary))
     pairs, summary = tables
-    return replace(results, manifest={**results.manifest, "methods": methods}, pairs=pairs, summary=summary)
+    return with_pairs(results, pairs, manifest={**results.manifest, "methods": methods}, summary=summary)

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+from results import with_pairs
 
 from gazeeval.errors import UsageError
 from gazeeval.report.columns import FILES, pair_columns
@@ -54,7 +55,7 @@ def a_run(*tables: pd.DataFrame, folder: str = "run", references: tuple[str, ...
         "metrics": METRICS,
     }
     empty = pd.DataFrame()
-    return Results(Path(folder), manifest, pd.concat(tables, ignore_index=True), empty, empty, empty)
+    return with_pairs(Results(Path(folder), manifest, empty, empty, empty), pd.concat(tables, ignore_index=True))
 
 
 def test_every_method_meets_every_other() -> None:
@@ -231,5 +232,5 @@ def test_what_cannot_be_compared_is_refused(options: dict[str, Any], message: st
 
 def test_a_metric_must_be_in_all_runs() -> None:
     first, second = (a_run(method(name), folder=name) for name in ("cutmix", "fmix"))
-    second = Results(second.folder, {**second.manifest, "metrics": METRICS[:1]}, second.pairs, *(second.groups,) * 3)
+    second = with_pairs(second, second.pairs, manifest={**second.manifest, "metrics": METRICS[:1]})
     assert list(Methods.of([first, second]).metrics) == ["inconsistency"]
