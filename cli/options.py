@@ -22,7 +22,7 @@ SECTIONS = {
     "Pairs": "num_pairs pair_file pairing pairing_saliency pairing_distance labels group_size seed",
     "Scores": "top_k references kl_form shuffled ci ci_method",
     "Computing (changes no result beyond rounding)": "device batch_size workers deterministic shard",
-    "Output": "out masks save_images",
+    "Output": "out format masks save_images",
 }
 _REPEATED = ("method", "maps")
 _SHORT = {"method": "-m", "data": "-d", "num_pairs": "-n", "batch_size": "-b", "workers": "-j", "out": "-o"}

@@ -172,6 +172,9 @@ class RunConfig(DataConfig):
         None, description="I/N: do only every N-th chunk, from I = 0; gazeeval report joins the shards of one --out"
     )
 
+    format: Annotated[tuple[Literal["csv", "parquet"], ...], Numbers] = Field(
+        ("csv",), description="of the rows: csv is always there, parquet comes beside it (needs pyarrow)"
+    )
     masks: bool = Field(True, description="keep masks that are not one box, so that gaze can be weighed again later")
     save_images: int = Field(0, ge=0, description="draw the first N pairs of every method into images/")
 

@@ -18,6 +18,7 @@ from gazeeval.data.pairs import PairPlan, plan_pairs, read_pair_file
 from gazeeval.engine import Engine
 from gazeeval.errors import UsageError
 from gazeeval.mixers.base import AnyMixer, Mixer, canonical_name, parse_method
+from gazeeval.optional import optional_module
 from gazeeval.pairing import SaliencyDistances
 from gazeeval.setting import Setting, fingerprint, prepare_setting
 from gazeeval.signals.base import Saliency
@@ -98,6 +99,8 @@ class Job:
 def prepare(config: RunConfig) -> Job:
     """Load and check everything that a run needs. Raises UsageError."""
     methods = _methods(config.method)
+    if "parquet" in config.format:
+        optional_module("pyarrow.parquet", "--format parquet")
     setting = prepare_setting(config)
     dataset = setting.dataset
     engine = Engine(

@@ -21,8 +21,8 @@ from gazeeval.errors import UsageError, did_you_mean
 from gazeeval.gaze_agreement.evaluate import MAPS, Agreement, usable
 from gazeeval.gaze_agreement.tables import FILES, summary_table
 from gazeeval.manifest import SCHEMA, setting_part
-from gazeeval.report.columns import describe
 from gazeeval.models.device import deterministic
+from gazeeval.report.columns import describe
 from gazeeval.report.files import read_csv, read_manifest, write_csv, write_json
 from gazeeval.run import default_folder, logged, new_folder, require_free
 from gazeeval.setting import Setting, fingerprint, prepare_setting

@@ -63,6 +63,12 @@ class Results:
         else:
             yield from read_by_method(*self._table, names)
 
+    def chunks(self) -> Iterator[pd.DataFrame]:
+        """The rows of ``pairs``, some thousands at a time."""
+        path, columns = self._table
+        dtypes = _dtypes(path, columns)
+        yield from _parsed(path, dtypes, list(dtypes))
+
     @property
     def _table(self) -> tuple[Path, Columns]:
         columns = from_description(self.manifest.get("columns", {}))

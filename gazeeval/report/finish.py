@@ -11,6 +11,7 @@ import pandas as pd
 from gazeeval.errors import UsageError
 from gazeeval.report.columns import FILES, Column, describe, pair_columns
 from gazeeval.report.files import PairWriter, Results, read_manifest, read_results, write_csv, write_json
+from gazeeval.report.parquet import write_parquet
 from gazeeval.report.tables import TABLE_COLUMNS, MetricInfo, group_table, summary_table
 from gazeeval.statistics.compare import comparisons
 
@@ -86,6 +87,8 @@ def _write_tables(folder: Path, manifest: dict[str, Any]) -> None:
         )
     write_csv(pd.concat(groups), folder / "groups.csv", FILES["groups.csv"])
     write_csv(pd.concat(summaries), folder / "summary.csv", FILES["summary.csv"])
+    if "parquet" in options.get("format", ()):
+        write_parquet(run, folder / "inconsistency.parquet")
     compared = comparisons(run, level=options["ci"])
     if len(compared):
         write_csv(compared, folder / "comparisons.csv", FILES["comparisons.csv"])

@@ -8,9 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from gazeeval.data.readers.optional import optional_module
 from gazeeval.data.readers.table import read_bytes
 from gazeeval.errors import DataError
+from gazeeval.optional import optional_module
 
 _WHAT = "gaze recordings"
 

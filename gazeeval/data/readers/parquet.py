@@ -19,9 +19,9 @@ from gazeeval.data.readers.columns import (
     in_order_of_appearance,
 )
 from gazeeval.data.readers.files import GazeFile
-from gazeeval.data.readers.optional import optional_module
 from gazeeval.data.readers.table import GazeTable, Kind, TimeUnit
 from gazeeval.errors import DataError
+from gazeeval.optional import optional_module
 
 _WHAT = "gaze table"
 

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 
 from gazeeval.data.readers.columns import Columns, Text, encode, gaze_table
 from gazeeval.data.readers.files import GazeFile
-from gazeeval.data.readers.optional import optional_module
 from gazeeval.data.readers.table import Floats, GazeTable, Kind, TimeUnit
 from gazeeval.errors import DataError
+from gazeeval.optional import optional_module
 
 _WHAT = "pysaliency export"
 T = TypeVar("T")

@@ -1,4 +1,4 @@
-"""Libraries that only some formats need."""
+"""Libraries that only some formats need: they are extras."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 from gazeeval.errors import DataError
 
-EXTRAS = {"h5py": "hdf5", "pyarrow.parquet": "parquet"}
+EXTRAS = {"h5py": "hdf5", "pyarrow": "parquet"}
 
 
 def optional_module(name: str, what: str) -> Any:
@@ -17,6 +17,6 @@ def optional_module(name: str, what: str) -> Any:
     except ImportError:
         library = name.partition(".")[0]
         raise DataError(
-            f"{what}: reading it needs the library {library}, which is not installed. "
-            f"Run: pip install 'gazeeval[{EXTRAS[name]}]'"
+            f"{what}: needs the library {library}, which is not installed. "
+            f"Run: pip install 'gazeeval[{EXTRAS[library]}]'"
         ) from None
