@@ -138,31 +138,6 @@ def unbatched(small: ge.Dataset, tmp_path_factory: pytest.TempPathFactory) -> Re
     return ge.evaluate(["cutmix", "saliencymix", "mixup"], data=small, num_pairs=30, workers=0, out=out, **ARRAYS)
 
 
-@pytest.mark.parametrize(("batch_size", "workers"), [(1, 3), (7, 0), (64, 3)])
-def test_batches_and_workers_change_no_byte_without_a_network(
-    small: ge.Dataset, unbatched: Results, tmp_path: Path, batch_size: int, workers: int
-) -> None:
-    run = ge.evaluate(
-        ["cutmix", "saliencymix", "mixup"],
-        data=small,
-        num_pairs=30,
-        batch_size=batch_size,
-        workers=workers,
-        out=tmp_path / "run",
-        **ARRAYS,
-    )
-    assert tables(run) == tables(unbatched)
-
-
-def test_batches_and_workers_change_nothing_but_rounding_with_a_network() -> None:
-    runs = [
-        ge.evaluate("cutmix", num_pairs=9, references=False, batch_size=batch_size, workers=workers)
-        for batch_size, workers in ((None, 2), (1, 0), (4, 3), (64, 1))
-    ]
-    for run in runs[1:]:
-        pd.testing.assert_frame_equal(run.pairs, runs[0].pairs, rtol=0, atol=1e-5)
-
-
 def test_a_method_alone_is_the_same_as_among_others(small: ge.Dataset, unbatched: Results) -> None:
     for method in ("saliencymix", "mixup"):
         alone = ge.evaluate(method, data=small, num_pairs=30, references=False, **ARRAYS).pairs
