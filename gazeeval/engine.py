@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,7 @@ from gazeeval.mixers.base import AnyMixer, FeatureMixer
 from gazeeval.mixers.cutmix import CutMix, CutMixDraws
 from gazeeval.mixing import Group, Judge, mix_group
 from gazeeval.references import GroupGaze, References
-from gazeeval.rows import Outcome, pair_columns, result_columns, with_status
+from gazeeval.rows import Columns, Outcome, joined, pair_columns, result_columns, with_status
 from gazeeval.signals.answer import SignalCache, signal_cache
 from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
 from gazeeval.signals.networks import Networks
@@ -53,10 +54,14 @@ class GroupResult:
     """
 
     group: int
-    rows: Mapping[str, pd.DataFrame]
+    rows: Mapping[str, Columns]
     failures: pd.DataFrame
     masks: Mapping[str, Masks]
     seconds: Mapping[tuple[str, str], float]
+
+    def __len__(self) -> int:
+        """How many pairs the group has."""
+        return len(next(iter(self.rows.values()))["pair_id"])
 
 
 @dataclass(frozen=True)
@@ -195,11 +200,11 @@ class Engine:
         number = int(plan.group[pairs.start])
         columns = pair_columns(self.dataset, number, ids, source, target)
         names = (*self.methods, *self.reference_names())
-        rows: dict[str, pd.DataFrame] = dict.fromkeys(names, columns[:0])
+        rows: dict[str, Columns] = dict.fromkeys(names, _rows_at(columns, readable & False))
         masks: dict[str, Masks] = {}
         if readable.any():
             group = self._prepare(plan, ids[readable], images, clock)
-            known = columns[readable].reset_index(drop=True)
+            known = _rows_at(columns, readable)
             for name, mixer in self.methods.items():
                 with clock("method", name), _named(name, group):
                     if is_first:
@@ -211,9 +216,10 @@ class Engine:
             if self.references:
                 with clock("references"):
                     rows |= self._reference_rows(known, group)
-        broken = columns[~readable].assign(status="failed", note=_reasons(images, source[~readable], target[~readable]))
-        if len(broken):
-            rows = {name: pd.concat((frame, broken)).sort_values("pair_id") for name, frame in rows.items()}
+        if not readable.all():
+            reasons = _reasons(images, source[~readable], target[~readable])
+            broken = _rows_at(columns, ~readable) | {"status": np.full(len(reasons), "failed"), "note": reasons}
+            rows = {name: _in_order(joined((found, broken))) for name, found in rows.items()}
         return GroupResult(number, rows, _failures(rows), masks, clock.seconds)
 
     def _prepare(self, plan: PairPlan, ids: NDArray[np.int64], images: LoadedImages, clock: _Clock) -> Group:
@@ -246,7 +252,7 @@ class Engine:
     def _mixed(self, mixer: AnyMixer, group: Group) -> Outcome:
         return mix_group(mixer, group, self.seed, Judge(self.networks, self.amp))
 
-    def _reference_rows(self, known: pd.DataFrame, group: Group) -> dict[str, pd.DataFrame]:
+    def _reference_rows(self, known: Columns, group: Group) -> dict[str, Columns]:
         mixer = CutMix()
         draws: CutMixDraws = group.draw(mixer, self.seed)
         placement = mixer.place(group.pairs, group.signals, draws)
@@ -258,15 +264,14 @@ class Engine:
             rows[name] = self._rows(known, group, outcome)
         return rows
 
-    def _rows(self, known: pd.DataFrame, group: Group, outcome: Outcome) -> pd.DataFrame:
+    def _rows(self, known: Columns, group: Group, outcome: Outcome) -> Columns:
         if outcome.pairs is not None:
             source, target = (group.rows[rows.cpu().numpy()] for rows in (outcome.pairs.source, outcome.pairs.target))
             known = pair_columns(self.dataset, group.number, group.ids, source, target)
         metrics = self.metrics()
         results = result_columns(outcome.pairs or group.pairs, outcome, metrics, max(self.top_k))
         scored = [column for metric in metrics for column in metric.columns]
-        frame = pd.concat((known, results), axis=1)
-        return with_status(frame, outcome.applicable, scored, own_partners=outcome.pairs is not None)
+        return with_status(known | results, outcome.applicable, scored, own_partners=outcome.pairs is not None)
 
 
 class _Clock:
@@ -298,20 +303,30 @@ def _readable(plan: PairPlan, pairs: slice, images: LoadedImages) -> NDArray[np.
     return np.isin(plan.source[pairs], images.rows) & np.isin(plan.target[pairs], images.rows)
 
 
-def _reasons(images: LoadedImages, source: NDArray[np.int64], target: NDArray[np.int64]) -> list[str]:
+def _reasons(images: LoadedImages, source: NDArray[np.int64], target: NDArray[np.int64]) -> NDArray[Any]:
     pairs = zip(source.tolist(), target.tolist(), strict=True)
-    return [str(images.errors.get(s) or images.errors[t]) for s, t in pairs]
+    return np.array([str(images.errors.get(s) or images.errors[t]) for s, t in pairs], dtype=object)
 
 
-def _failures(rows: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+def _rows_at(columns: Columns, where: NDArray[Any]) -> Columns:
+    return {name: column[where] for name, column in columns.items()}
+
+
+def _in_order(columns: Columns) -> Columns:
+    return _rows_at(columns, np.argsort(columns["pair_id"], kind="stable"))
+
+
+def _failures(rows: Mapping[str, Columns]) -> pd.DataFrame:
     stages = {
         "failed": ("read", "ImageError"),
         "flat_map": ("signals", "flat map"),
         "nonfinite": ("signals", "not finite"),
     }
     found = [
-        (name, row.pair_id, *stages[str(row.status)], row.note)
-        for name, frame in rows.items()
-        for row in frame[frame["status"].isin(list(stages))].itertuples()
+        (name, pair, *stages[status], note)
+        for name, columns in rows.items()
+        if "status" in columns
+        for pair, status, note in zip(columns["pair_id"], columns["status"], columns["note"], strict=True)
+        if status in stages
     ]
     return pd.DataFrame(found, columns=["method", "pair_id", "stage", "exception", "message"])

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -15,6 +14,9 @@ from torch import Tensor
 from gazeeval.data.dataset import Dataset
 from gazeeval.metrics.base import Metric, MixedBatch
 from gazeeval.types import GroupPlacement, Labels, PairBatch, Placement
+
+Columns = dict[str, NDArray[Any]]
+"""Name -> the values of some pairs, one for each."""
 
 _EDGES = ("x0", "y0", "x1", "y1")
 _NOTES = {
@@ -69,24 +71,21 @@ class Outcome:
 
 def pair_columns(
     dataset: Dataset, group: int, pair_ids: NDArray[np.int64], source: NDArray[np.int64], target: NDArray[np.int64]
-) -> pd.DataFrame:
+) -> Columns:
     """The columns that say which pair a row is about; ``source`` and ``target`` are rows of the data set."""
-    ids = np.asarray(dataset.image_ids, dtype=object)
-    return pd.DataFrame(
-        {
-            "pair_id": pair_ids,
-            "group_id": group,
-            "source_id": ids[source],
-            "target_id": ids[target],
-            "source_label": dataset.labels[source],
-            "target_label": dataset.labels[target],
-            "n_fix_source": dataset.gaze.n_fixations(source),
-            "n_fix_target": dataset.gaze.n_fixations(target),
-        }
-    )
+    return {
+        "pair_id": pair_ids,
+        "group_id": np.full(len(pair_ids), group),
+        "source_id": np.array([dataset.image_ids[row] for row in source], dtype=object),
+        "target_id": np.array([dataset.image_ids[row] for row in target], dtype=object),
+        "source_label": dataset.labels[source],
+        "target_label": dataset.labels[target],
+        "n_fix_source": dataset.gaze.n_fixations(source),
+        "n_fix_target": dataset.gaze.n_fixations(target),
+    }
 
 
-def result_columns(pairs: PairBatch, outcome: Outcome, metrics: Sequence[Metric], top: int) -> pd.DataFrame:
+def result_columns(pairs: PairBatch, outcome: Outcome, metrics: Sequence[Metric], top: int) -> Columns:
     """Everything that was computed, carried to the host in one copy; ``top`` best classes are named."""
     placement, labels = outcome.placement, outcome.labels
     share, S, T = outcome.gaze
@@ -105,36 +104,42 @@ def result_columns(pairs: PairBatch, outcome: Outcome, metrics: Sequence[Metric]
     columns |= outcome.scores or {}
     columns |= {f"x_{name}": value for name, value in labels.extra.items()}
     columns |= {"_flat": _or(outcome.flat, pairs, 0), "_nonfinite": _or(outcome.nonfinite, pairs, 0)}
-    values = torch.stack([column.double() for column in columns.values()], dim=1).cpu().numpy()
-    frame = pd.DataFrame(values, columns=list(columns))
+    values = torch.stack([column.double() for column in columns.values()]).cpu().numpy()
     kind = placement.kind if placement else "patches" if outcome.pairs else "none"
-    stated = {"mask_kind": kind, "label_from": outcome.label_from}
-    return frame.assign(height=height, width=width, **stated)
+    stated = {"mask_kind": kind, "label_from": outcome.label_from, "height": height, "width": width}
+    constant = {name: np.full(len(pairs), value, dtype=object) for name, value in stated.items()}
+    return dict(zip(columns, values, strict=True)) | constant
 
 
-def with_status(
-    frame: pd.DataFrame, applicable: bool, scored: Sequence[str], *, own_partners: bool = False
-) -> pd.DataFrame:
+def with_status(columns: Columns, applicable: bool, scored: Sequence[str], *, own_partners: bool = False) -> Columns:
     """Add ``status`` and ``note``; rows without a usable result lose their ``scored`` columns.
 
     A mix of several images whose two largest show no gaze still has a score, so it is ok; only lam_gaze is unknown.
     """
-    lam = frame["lam"].to_numpy()
-    bad = (frame["_nonfinite"] > 0) | ~((lam >= 0) & (lam <= 1))
-    status = np.full(len(frame), "ok" if applicable else "not_applicable", dtype=object)
-    status[frame["_flat"] > 0] = "flat_map"
-    status[bad] = "nonfinite"
-    seen = frame["gaze_kept_source"] + frame["gaze_kept_target"]
-    unseen = frame["lam_gaze"].isna() & seen.notna()
-    status[unseen & frame["inconsistency"].isna()] = "no_gaze"
+    kept = dict(columns)
+    flat, nonfinite = kept.pop("_flat") > 0, kept.pop("_nonfinite") > 0
+    lam = kept["lam"]
+    status = np.full(len(lam), "ok" if applicable else "not_applicable", dtype=object)
+    status[flat] = "flat_map"
+    status[nonfinite | ~((lam >= 0) & (lam <= 1))] = "nonfinite"
+    unseen = np.isnan(kept["lam_gaze"]) & ~np.isnan(kept["gaze_kept_source"] + kept["gaze_kept_target"])
+    status[unseen & np.isnan(kept["inconsistency"])] = "no_gaze"
     useless = np.isin(status, ["nonfinite", "flat_map"])
-    frame = frame.drop(columns=["_flat", "_nonfinite"])
-    lost = frame.columns.intersection([*scored, "lam_gaze"])
-    frame.loc[useless, lost] = np.nan
+    for name in {*scored, "lam_gaze"} & kept.keys():
+        kept[name] = np.where(useless, np.nan, kept[name])
     notes = _NOTES | {"ok": "partners of its own, compare unpaired" if own_partners else ""}
-    frame = frame.assign(status=status, note=[notes[value] for value in status])
-    frame.loc[unseen & (status == "ok"), "note"] += "; the two largest images show no gaze"
-    return frame
+    note = np.array([notes[value] for value in status], dtype=object)
+    note[unseen & (status == "ok")] += "; the two largest images show no gaze"
+    return kept | {"status": status, "note": note}
+
+
+def joined(parts: Sequence[Columns]) -> Columns:
+    """The rows of all ``parts``, one after the other; NaN where one lacks a column."""
+    names = dict.fromkeys(name for part in parts for name in part)
+    return {
+        name: np.concatenate([part[name] if name in part else np.full(len(part["pair_id"]), np.nan) for part in parts])
+        for name in names
+    }
 
 
 def _box_columns(placement: Placement) -> dict[str, Tensor]:

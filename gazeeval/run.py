@@ -32,6 +32,7 @@ from gazeeval.models.device import deterministic
 from gazeeval.report.files import PairWriter, Results, read_manifest, read_results, write_json
 from gazeeval.report.finish import finish, missing_chunks, writer_of
 from gazeeval.report.pictures import save_pair_sheets
+from gazeeval.rows import Columns, joined
 from gazeeval.share import Share, share_of
 
 log = logging.getLogger("gazeeval")
@@ -183,26 +184,26 @@ def _begin(job: Job, out: Path, results: Iterator[GroupResult]) -> Iterator[Grou
 def _write_chunk(job: Job, writer: PairWriter, first_pair: int, results: Iterator[GroupResult], bar: Any) -> None:
     engine = job.engine
     fixed = {"run_id": job.run_id, "dataset": engine.dataset.name, "split": engine.dataset.split}
-    rows: dict[str, list[pd.DataFrame]] = {name: [] for name in writer.methods}
+    rows: dict[str, list[Columns]] = {name: [] for name in writer.methods}
     failures, timings = [], []
     for result in results:
-        for name, frame in result.rows.items():
-            rows[name].append(frame.assign(**fixed, method=name))
+        for name, columns in result.rows.items():
+            rows[name].append(columns)
         if job.config.masks:
             for name, masks in result.masks.items():
                 save_masks(mask_file(writer.run, writer.methods.index(name), result.group), masks)
         failures.append(result.failures)
         timings.append(_timing(result))
-        bar.update(len(next(iter(result.rows.values()))))
-    for frames in rows.values():
-        writer.write(pd.concat(frames))
+        bar.update(len(result))
+    for name, parts in rows.items():
+        writer.write(pd.DataFrame(joined(parts)).assign(**fixed, method=name))
     writer.finish(first_pair, pd.concat(failures), pd.concat(timings))
 
 
 def _timing(result: GroupResult) -> pd.DataFrame:
     rows = [(result.group, stage, method, seconds) for (stage, method), seconds in result.seconds.items()]
     frame = pd.DataFrame(rows, columns=["group_id", "stage", "method", "seconds"])
-    return frame.assign(n=len(next(iter(result.rows.values()))))
+    return frame.assign(n=len(result))
 
 
 def _set_status(out: Path, status: str) -> None:

@@ -35,8 +35,8 @@ def row_of(density: Tensor) -> pd.Series:
     group = Group(0, np.array([0]), np.arange(3), pairs, density, Signals({}, pairs.source, pairs.target))
     outcome = mix_group(Stripes(), group, 0, Judge(Networks()))
     metrics = [METRICS[name](MetricOptions((1, 2))) for name in ("inconsistency", "delta")]
-    frame = result_columns(outcome.pairs or pairs, outcome, metrics, 2)
-    return with_status(frame, True, ["inconsistency", "delta"], own_partners=True).iloc[0]
+    columns = result_columns(outcome.pairs or pairs, outcome, metrics, 2)
+    return pd.DataFrame(with_status(columns, True, ["inconsistency", "delta"], own_partners=True)).iloc[0]
 
 
 @pytest.mark.parametrize(
