@@ -30,14 +30,18 @@ COUNTS = (10_000, 100_000)
 @click.option("--processes", type=int, multiple=True, default=(), help="Speed of a run of so many shards.")
 @click.option("--shard-pairs", type=int, default=20_000, show_default=True, help="Pairs of such a run.")
 @click.option("--one", hidden=True, help="PAIRS,IMAGES,SHARD,OUT: what a process of the benchmark does.")
-def main(counts: tuple[int, ...], images: tuple[int, ...], processes: tuple[int, ...], shard_pairs: int, one: str) -> None:
+def main(
+    counts: tuple[int, ...], images: tuple[int, ...], processes: tuple[int, ...], shard_pairs: int, one: str
+) -> None:
     """Print the tables."""
     if one:
         number, distinct, shard, out = one.split(",")
         print(json.dumps(evaluate(int(number), int(distinct), shard or None, Path(out))))
         return
     with tempfile.TemporaryDirectory() as folder:
-        print("| pairs | images | pairs/s | RSS at start, MB | while evaluating, MB | in all, MB |\n|--:|--:|--:|--:|--:|--:|")
+        print(
+            "| pairs | images | pairs/s | RSS at start, MB | while evaluating, MB | in all, MB |\n|--:|--:|--:|--:|--:|--:|"
+        )
         for number in counts:
             for distinct in images:
                 (found,) = measure(number, distinct, 1, Path(folder) / f"{number}-{distinct}")
@@ -69,8 +73,7 @@ def evaluate(pairs: int, images: int, shard: str | None, out: Path) -> dict[str,
     from gazeeval import run as runs
     from gazeeval.config import RunConfig
 
-    if shard:
-        torch.set_num_threads(1)
+    torch.set_num_threads(1)  # a process is a core
     dataset = noise(images)
     options = {"data": dataset, "method": "cutmix", "num_pairs": pairs, "references": False, "input_size": SIDE}
     config = RunConfig.of({**options, "geometry": "stretch", "sigma": "2px", "workers": 0, "out": out, "shard": shard})

@@ -15,7 +15,6 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -55,7 +54,7 @@ class GroupResult:
 
     group: int
     rows: Mapping[str, Columns]
-    failures: pd.DataFrame
+    failures: list[tuple[Any, ...]]
     masks: Mapping[str, Masks]
     seconds: Mapping[tuple[str, str], float]
 
@@ -316,17 +315,16 @@ def _in_order(columns: Columns) -> Columns:
     return _rows_at(columns, np.argsort(columns["pair_id"], kind="stable"))
 
 
-def _failures(rows: Mapping[str, Columns]) -> pd.DataFrame:
+def _failures(rows: Mapping[str, Columns]) -> list[tuple[Any, ...]]:
     stages = {
         "failed": ("read", "ImageError"),
         "flat_map": ("signals", "flat map"),
         "nonfinite": ("signals", "not finite"),
     }
-    found = [
+    return [
         (name, pair, *stages[status], note)
         for name, columns in rows.items()
         if "status" in columns
         for pair, status, note in zip(columns["pair_id"], columns["status"], columns["note"], strict=True)
         if status in stages
     ]
-    return pd.DataFrame(found, columns=["method", "pair_id", "stage", "exception", "message"])

@@ -185,25 +185,24 @@ def _write_chunk(job: Job, writer: PairWriter, first_pair: int, results: Iterato
     engine = job.engine
     fixed = {"run_id": job.run_id, "dataset": engine.dataset.name, "split": engine.dataset.split}
     rows: dict[str, list[Columns]] = {name: [] for name in writer.methods}
-    failures, timings = [], []
+    failures: list[tuple[Any, ...]] = []
+    timings: list[tuple[Any, ...]] = []
     for result in results:
         for name, columns in result.rows.items():
             rows[name].append(columns)
         if job.config.masks:
             for name, masks in result.masks.items():
                 save_masks(mask_file(writer.run, writer.methods.index(name), result.group), masks)
-        failures.append(result.failures)
-        timings.append(_timing(result))
+        failures += result.failures
+        timings += [(result.group, *work, seconds, len(result)) for work, seconds in result.seconds.items()]
         bar.update(len(result))
     for name, parts in rows.items():
         writer.write(pd.DataFrame(joined(parts)).assign(**fixed, method=name))
-    writer.finish(first_pair, pd.concat(failures), pd.concat(timings))
-
-
-def _timing(result: GroupResult) -> pd.DataFrame:
-    rows = [(result.group, stage, method, seconds) for (stage, method), seconds in result.seconds.items()]
-    frame = pd.DataFrame(rows, columns=["group_id", "stage", "method", "seconds"])
-    return frame.assign(n=len(result))
+    writer.finish(
+        first_pair,
+        pd.DataFrame(failures, columns=["method", "pair_id", "stage", "exception", "message"]),
+        pd.DataFrame(timings, columns=["group_id", "stage", "method", "seconds", "n"]),
+    )
 
 
 def _set_status(out: Path, status: str) -> None:
