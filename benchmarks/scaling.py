@@ -1,14 +1,15 @@
 """How a run scales: memory against pairs and images, pairs per second against processes.
 
-    python benchmarks/scaling.py --pairs 10000 --pairs 100000 --pairs 1000000
-    python benchmarks/scaling.py --processes 1 --processes 2
+    python -m benchmarks.scaling [--pairs 10000 --pairs 1000000] [--images 2000] [--processes 2] [--store PAGE]
 
-Images are noise of 32 px with eight fixations each, no network: what is measured is the toolkit, not a model. Every
-figure is of a fresh process, whose resident size is taken twice: while it evaluates, and in all (with the tables).
+Images are noise of 32 px with eight fixations each, one method, no network: what is measured is the toolkit, not a
+model. Every figure is of fresh processes of one thread. ``--store`` puts the tables into a page, between its lines
+``<!-- begin memory -->`` and so on.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
 import resource
 import subprocess
@@ -16,81 +17,98 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
-import click
 import numpy as np
 
+from benchmarks.page import machine, markdown, store
+
 SIDE, CLASSES, FIXATIONS = 32, 10, 8
-COUNTS = (10_000, 100_000)
+MB = 1e6
 
 
-@click.command()
-@click.option("--pairs", "counts", type=int, multiple=True, default=COUNTS, show_default=True, help="Memory of a run.")
-@click.option("--images", type=int, multiple=True, default=(2_000,), show_default=True, help="Distinct images.")
-@click.option("--processes", type=int, multiple=True, default=(), help="Speed of a run of so many shards.")
-@click.option("--shard-pairs", type=int, default=20_000, show_default=True, help="Pairs of such a run.")
-@click.option("--one", hidden=True, help="PAIRS,IMAGES,SHARD,OUT: what a process of the benchmark does.")
-def main(
-    counts: tuple[int, ...], images: tuple[int, ...], processes: tuple[int, ...], shard_pairs: int, one: str
-) -> None:
-    """Print the tables."""
-    if one:
-        number, distinct, shard, out = one.split(",")
-        print(json.dumps(evaluate(int(number), int(distinct), shard or None, Path(out))))
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--pairs", type=int, action="append", help="default: 1000, 10000, 100000")
+    parser.add_argument("--images", type=int, action="append", help="distinct images; default: 2000, 20000")
+    parser.add_argument("--processes", type=int, action="append", help="default: 1, 2")
+    parser.add_argument("--shared-pairs", type=int, default=20_000, help="of the run that the processes share")
+    parser.add_argument("--store", type=Path, metavar="PAGE")
+    parser.add_argument("--one", metavar="JSON", help=argparse.SUPPRESS)  # what each of the fresh processes does
+    options = parser.parse_args()
+    if options.one:
+        print(json.dumps(evaluate(**json.loads(options.one))))
         return
+    images = options.images or [2_000, 20_000]
+    tables = {
+        "memory": memory(options.pairs or [1_000, 10_000, 100_000], images),
+        "processes": speed(options.processes or [1, 2], options.shared_pairs, images[0]),
+    }
+    for mark, table in tables.items():
+        text = f"{machine('cpu')}.\n\n{table}"
+        print(text, end="\n\n", flush=True)
+        if options.store:
+            store(options.store, mark, text)
+
+
+def memory(counts: list[int], images: list[int]) -> str:
+    """A table of runs alone."""
+    runs = [(count, images[0]) for count in counts] + [(counts[0], distinct) for distinct in images[1:]]
+    rows = []
+    for count, distinct in runs:
+        (found,) = measure(1, pairs=count, images=distinct)
+        sizes = (f"{found[name] / MB:,.0f}" for name in ("start", "loop", "all"))
+        rows.append([f"{count:,}", f"{distinct:,}", *sizes, f"{count / found['seconds']:,.0f}"])
+    resident = ["data loaded", "most while it evaluates", "most in all"]
+    return markdown(["pairs", "images", *(f"MB resident, {when}" for when in resident), "pairs/s"], rows)
+
+
+def speed(worlds: list[int], pairs: int, images: int) -> str:
+    """A table of runs shared by processes."""
+    rows = []
+    for world in worlds:
+        seconds = max(found["seconds"] for found in measure(world, pairs=pairs, images=images))
+        rows.append([str(world), f"{pairs / seconds:,.0f}"])
+    return markdown(["processes", f"pairs/s, {pairs:,} pairs"], rows)
+
+
+def measure(world: int, **work: int) -> list[dict[str, float]]:
+    """What each of ``world`` fresh processes that share a run says of itself."""
     with tempfile.TemporaryDirectory() as folder:
-        print(
-            "| pairs | images | pairs/s | RSS at start, MB | while evaluating, MB | in all, MB |\n|--:|--:|--:|--:|--:|--:|"
-        )
-        for number in counts:
-            for distinct in images:
-                (found,) = measure(number, distinct, 1, Path(folder) / f"{number}-{distinct}")
-                cells = (found["start"], found["loop"], found["all"])
-                print(f"| {number:,} | {distinct:,} | {number / found['seconds']:,.0f} |", end=" ")
-                print(" | ".join(f"{size / 1e6:,.0f}" for size in cells), "|", flush=True)
-        if processes:
-            print("\n| processes | pairs/s |\n|--:|--:|")
-        for world in processes:
-            found_all = measure(shard_pairs, images[0], world, Path(folder) / f"shards-{world}")
-            print(f"| {world} | {shard_pairs / max(found['seconds'] for found in found_all):,.0f} |", flush=True)
-
-
-def measure(pairs: int, images: int, world: int, out: Path) -> list[dict[str, float]]:
-    """What each of ``world`` processes that share a run says of itself."""
-    shards = [f"{rank}/{world}" if world > 1 else "" for rank in range(world)]
-    commands = [[sys.executable, __file__, "--one", f"{pairs},{images},{shard},{out}"] for shard in shards]
-    started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
-    outputs = [process.communicate()[0] for process in started]
-    if any(process.returncode for process in started):
-        raise click.ClickException("a process of the benchmark failed")
+        shards = [f"{rank}/{world}" if world > 1 else None for rank in range(world)]
+        works = [json.dumps(work | {"shard": shard, "out": f"{folder}/run"}) for shard in shards]
+        commands = [[sys.executable, "-m", "benchmarks.scaling", "--one", each] for each in works]
+        started = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for command in commands]
+        outputs = [process.communicate()[0] for process in started]
     return [json.loads(output.splitlines()[-1]) for output in outputs]
 
 
-def evaluate(pairs: int, images: int, shard: str | None, out: Path) -> dict[str, float]:
-    """Seconds of a run, and resident bytes before it, at most in its loop, and at most in all."""
+def evaluate(pairs: int, images: int, shard: str | None, out: str) -> dict[str, float]:
+    """Seconds of a run, and bytes resident before it, at most in its loop, and at most in all."""
     import torch
 
-    from gazeeval import run as runs
     from gazeeval.config import RunConfig
+    from gazeeval.report.files import PairWriter
+    from gazeeval.run import run
 
-    torch.set_num_threads(1)  # a process is a core
-    dataset = noise(images)
-    options = {"data": dataset, "method": "cutmix", "num_pairs": pairs, "references": False, "input_size": SIDE}
-    config = RunConfig.of({**options, "geometry": "stretch", "sigma": "2px", "workers": 0, "out": out, "shard": shard})
-    start, loop = resident(), [0]
-    finish = runs.finish
+    torch.set_num_threads(1)
+    data = {"data": noise(images), "input_size": SIDE, "geometry": "stretch", "sigma": "2px", "workers": 0}
+    what: dict[str, Any] = {"method": "cutmix", "num_pairs": pairs, "references": False, "device": "cpu"}
+    sizes = {"start": resident()}
+    merge = PairWriter.merge
 
-    def after_loop(folder: Path) -> object:
-        loop[0] = peak()
-        return finish(folder)
+    def after_the_loop(writer: PairWriter) -> Any:
+        sizes["loop"] = most_resident()
+        return merge(writer)
 
-    runs.finish = after_loop  # type: ignore[assignment]
     clock = time.perf_counter()
-    runs.run(config)
-    return {"seconds": time.perf_counter() - clock, "start": start, "loop": loop[0], "all": peak()}
+    with patch.object(PairWriter, "merge", after_the_loop):
+        run(RunConfig.of({**data, **what, "shard": shard, "out": out}))
+    return {"seconds": time.perf_counter() - clock, **sizes, "all": most_resident()}
 
 
-def noise(images: int):  # type: ignore[no-untyped-def]
+def noise(images: int) -> Any:
     """A data set of noise in memory."""
     from gazeeval import Dataset
 
@@ -107,7 +125,7 @@ def resident() -> int:
     return pages * resource.getpagesize()
 
 
-def peak() -> int:
+def most_resident() -> int:
     """The most that ever were."""
     return 1024 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
