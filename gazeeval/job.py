@@ -71,10 +71,12 @@ class Job:
     def identity(self) -> dict[str, Any]:
         """Everything that decides the rows."""
         engine, plan = self.engine, self.plan
-        pairs = hashlib.sha256(np.concatenate((plan.source, plan.target, plan.group)).tobytes()).hexdigest()
+        pairs = hashlib.sha256()
+        for column in (plan.source, plan.target, plan.group):
+            pairs.update(column.data)
         return {
             **self.setting.identity,
-            "pairs": pairs,
+            "pairs": pairs.hexdigest(),
             "pairing": plan.pairing,
             "methods": [[name, own_code(mixer).get("sha256")] for name, mixer in engine.methods.items()],
             "seed": engine.seed,

@@ -28,6 +28,9 @@ Distances = Callable[[Indices], NDArray[np.float64]]
 _COVERS = {"greedy": greedy_cycle, "optimal": assignment}
 
 
+_ROWS = 50_000  # of a pair file that are written at once
+
+
 @dataclass(frozen=True)
 class PairPlan:
     """The pairs of a run, ordered by group.
@@ -149,8 +152,11 @@ def read_pair_file(path: Path, image_ids: tuple[str, ...], group_size: int = 64)
 def write_pair_file(path: Path, plan: PairPlan, image_ids: tuple[str, ...]) -> None:
     """Write ``pair_id, source_id, target_id``, readable by `read_pair_file`."""
     ids = np.asarray(image_ids, dtype=object)
-    columns = {"pair_id": np.arange(len(plan)), "source_id": ids[plan.source], "target_id": ids[plan.target]}
-    pd.DataFrame(columns).to_csv(path, index=False, lineterminator="\n")
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        for start in range(0, len(plan), _ROWS):
+            rows = np.arange(start, min(start + _ROWS, len(plan)))
+            columns = {"pair_id": rows, "source_id": ids[plan.source[rows]], "target_id": ids[plan.target[rows]]}
+            pd.DataFrame(columns).to_csv(stream, index=False, header=start == 0, lineterminator="\n")
 
 
 def _pair_group(

@@ -166,8 +166,12 @@ class MixPro(MaskMix):
             if cell * patches % pixels:
                 patch = pixels / patches
                 raise UsageError(
-                    f"method mixpro: cell, got {cell} px for patches of {patch:g} px. "
-                    f"Pass -m mixpro:cell=PIXELS, a multiple of {patch:g}."
+                    f"cell, got {cell} px for patches of {patch:g} px. "
+                    + (
+                        f"Pass -m mixpro:cell=PIXELS, a multiple of {patch:g}."
+                        if patch.is_integer()
+                        else "Pass --attention-model with a transformer whose patches are whole pixels."
+                    )
                 )
 
 

@@ -125,7 +125,7 @@ def read_by_method(path: Path, columns: Columns, names: Sequence[str]) -> Iterat
         DataError: as `read_csv`.
     """
     dtypes = _dtypes(path, columns)
-    asked = [name for name in ("method", *names) if name in dtypes]
+    asked = [name for name in dict.fromkeys(("method", *names)) if name in dtypes]
     texts = [name for name in asked if dtypes[name] == "string"]
     parts = (
         (str(method), part.astype(dict.fromkeys(texts, "category")))
@@ -134,10 +134,15 @@ def read_by_method(path: Path, columns: Columns, names: Sequence[str]) -> Iterat
     )
     for method, same in groupby(parts, key=itemgetter(0)):
         frames = [part for _, part in same]
-        rows = pd.concat([frame.drop(columns=texts) for frame in frames], ignore_index=True)
-        for name in texts:
-            rows[name] = union_categoricals([frame[name] for frame in frames])
-        yield method, rows.reindex(columns=list(names))
+        whole = {name: _whole([frame.pop(name) for frame in frames]) for name in asked}  # never two of all columns
+        yield method, pd.DataFrame(whole).reindex(columns=list(names))
+
+
+def _whole(parts: list[pd.Series[Any]]) -> Any:
+    """One column of its parts."""
+    if isinstance(parts[0].dtype, pd.CategoricalDtype):
+        return union_categoricals(parts)
+    return pd.concat(parts, ignore_index=True)
 
 
 def _dtypes(path: Path, columns: Columns) -> dict[str, str]:

@@ -154,7 +154,7 @@ def test_cells_must_be_whole_patches_where_attention_counts() -> None:
     draws = mixer.draw(PairRng(0, "mixpro", range(2)), pairs.size)
     each = torch.arange(2)
     coarse = Signals({ClassAttention(): torch.ones(2, 8, 4), Logits(): torch.zeros(2, 6)}, each, each)
-    with pytest.raises(UsageError, match=r"mixpro: cell, got 8 px for patches of 16 px. .* a multiple of 16"):
+    with pytest.raises(UsageError, match=r"^cell, got 8 px for patches of 16 px. .* a multiple of 16"):
         mixed_by(mixer, pairs, draws, coarse)
     mixed_by(MixPro(cell=16), pairs, MixPro(cell=16).draw(PairRng(0, "mixpro", range(2)), pairs.size), coarse)
 
