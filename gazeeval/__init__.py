@@ -54,6 +54,8 @@ if TYPE_CHECKING:
     from gazeeval.signals.base import Signals as Signals
     from gazeeval.signals.base import TopDown as TopDown
     from gazeeval.statistics.breakdown import breakdown as breakdown
+    from gazeeval.training import MixTransform as MixTransform
+    from gazeeval.training import soft_targets as soft_targets
     from gazeeval.types import GroupPlacement as GroupPlacement
     from gazeeval.types import Labels as Labels
     from gazeeval.types import Mix as Mix
@@ -92,6 +94,7 @@ _HOMES = {
         "TopDown",
     ),
     "statistics.breakdown": ("breakdown",),
+    "training": ("MixTransform", "soft_targets"),
     "types": ("GroupPlacement", "Labels", "Mix", "PairBatch", "Placement"),
     "version": ("__version__",),
 }

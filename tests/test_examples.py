@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
@@ -13,14 +14,20 @@ SAYS = {
     "own_mixer.py": ["DiscMix:largest=0.3", "lam_gaze"],
     "own_gaze.py": ["ref:viewer", "saliencymix"],
     "audit_published_number.py": ["pairs; here there are 40", "sigma=5px", "weight=count", "the recipe alone moves"],
+    "train_with_mixers.py": ["trained with", "saliencymix", "guidedmixup-sr"],
 }
+ARGUMENTS = {"train_with_mixers.py": ["--steps", "5"]}
+SLOW = {"train_with_mixers.py"}
 
 
-@pytest.mark.parametrize("name", SAYS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in SAYS]
+)
 def test_example(
     name: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", [name, *ARGUMENTS.get(name, [])])
     runpy.run_path(str(EXAMPLES / name), run_name="__main__")
     printed = capsys.readouterr().out
     assert not [words for words in SAYS[name] if words not in printed], printed

@@ -43,7 +43,9 @@ class Draws:
 
     def to(self, device: torch.device) -> Self:
         """The same numbers on a device."""
-        return dataclasses.replace(self, **{name: value.to(device) for name, value in vars(self).items()})
+        return dataclasses.replace(
+            self, **{name: value.to(device, non_blocking=True) for name, value in vars(self).items()}
+        )
 
     def __getitem__(self, rows: slice) -> Self:
         """The draws of some of the pairs."""

@@ -1,6 +1,6 @@
 """One rank of a distributed training: mixes some batches, trains one step, writes what it saw.
 
-``torchrun --nproc-per-node=2 two_ranks.py FOLDER``
+``python two_ranks.py RANK FOLDER``, once with rank 0 and once with 1
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ import gazeeval as ge
 from gazeeval.models.architecture import create
 
 torch.set_num_threads(1)
-torch.distributed.init_process_group("gloo")
-rank = torch.distributed.get_rank()
+rank, folder = int(sys.argv[1]), Path(sys.argv[2])
+meeting = f"file://{folder / 'meeting'}"
+torch.distributed.init_process_group("gloo", init_method=meeting, rank=rank, world_size=2)
 network = nn.parallel.DistributedDataParallel(create("test_resnet", {"num_classes": 4}).train())
 mix = ge.MixTransform("puzzlemix", model=network)
 images = torch.rand(4, 3, 32, 32, generator=torch.Generator().manual_seed(rank))
@@ -34,5 +35,5 @@ seen = {
     "lam": torch.stack([always(images, labels)[3] for _ in range(5)]),
     "mixed": [result[0] is not images for result in drawn],
 }
-torch.save(seen, Path(sys.argv[1]) / f"{rank}.pt")
+torch.save(seen, folder / f"{rank}.pt")
 torch.distributed.destroy_process_group()
