@@ -122,9 +122,14 @@ def without_reference(pairs: PairBatch) -> Iterator[Work]:
             yield Work(f"{mixer.name}, with its detector", mixer.scope, ours(mixer, pairs))
 
 
+def release() -> None:
+    """Give free memory back to the system."""
+    getattr(ctypes.CDLL(None), "malloc_trim", id)(0)
+
+
 def timed(call: Call, device: str) -> tuple[float, float]:
     """Milliseconds (wall, CPU) of one call."""
-    getattr(ctypes.CDLL(None), "malloc_trim", id)(0)
+    release()
     wall, cpu = time.perf_counter(), time.process_time()
     call()
     if device == "cuda":

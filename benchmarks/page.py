@@ -26,7 +26,7 @@ def machine(device: str) -> str:
     """Processor, cores, GPU, versions and the day, in a line."""
     versions = ", ".join(f"{name} {library.__version__}" for name, library in LIBRARIES.items())
     gpu = f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}, " if device == "cuda" else ""
-    cores = f"{_processor()}, {os.cpu_count()} cores, {torch.get_num_threads()} threads"
+    cores = f"{_processor()}, {os.cpu_count()} cores, threads inside torch: {torch.get_num_threads()}"
     python = f"Python {platform.python_version()}"
     return f"{datetime.now(UTC):%Y-%m-%d}: {gpu}{cores}; {python}, gazeeval {__version__}, {versions}"
 

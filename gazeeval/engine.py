@@ -226,7 +226,7 @@ class Engine:
         with clock("transfer"):
             pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True)
             pairs = PairBatch(
-                pixels.permute(0, 3, 1, 2).float() / 255,
+                pixels.permute(0, 3, 1, 2).float().div_(255),
                 torch.from_numpy(self.dataset.labels[images.rows]).to(self.device),
                 torch.from_numpy(np.searchsorted(images.rows, plan.source[ids])).to(self.device),
                 torch.from_numpy(np.searchsorted(images.rows, plan.target[ids])).to(self.device),

@@ -76,7 +76,7 @@ class SaliencyDistances:
         images = next(self._loader.read([rows]))
         if not len(images.rows):
             return {}
-        pixels = torch.from_numpy(images.pixels).permute(0, 3, 1, 2).float() / 255
+        pixels = torch.from_numpy(images.pixels).permute(0, 3, 1, 2).float().div_(255)
         names = images.rows.tolist()
         maps = answer([self._saliency], pixels, normalise=imagenet_normalised, keys=names, cache=self._cache)
         found = dict(zip(names, salient_mass(maps[self._saliency]).flatten(1).numpy(), strict=True))

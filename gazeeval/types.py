@@ -16,7 +16,7 @@ from torch import Tensor
 
 MaskKind = Literal["box", "patches", "binary", "soft", "none"]
 
-_CHUNK = 16  # pairs at a time on the CPU: their temporaries fit into memory that the process already holds
+_CHUNK = 2  # pairs at a time on the CPU: their temporaries fit into memory that the process already holds
 
 
 @dataclass(frozen=True)

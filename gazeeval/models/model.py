@@ -63,7 +63,7 @@ class Model:
     def normalise(self, images: Tensor) -> Tensor:
         """Network input from (b, 3, h, w) images in [0, 1]; gradients pass through."""
         mean, std = self._mean_std
-        return (images - mean) / std
+        return (images - mean).div_(std)
 
     def logits(self, images: Tensor) -> Tensor:
         """(b, num_classes) float32 from (b, 3, h, w) images in [0, 1] on the device, without gradients."""
@@ -216,7 +216,7 @@ def _finish(loaded: _Loaded, config: Mapping[str, Any], mode: str, device: torch
             f"checkpoint: {path}: pretrained_cfg does not say how to prepare images ({error})."
         ) from error
     model = Model(
-        network=loaded.network.requires_grad_(False).to(device),
+        network=loaded.network.requires_grad_(False).to(device).to(memory_format=torch.channels_last),
         arch=loaded.arch,
         arch_origin=loaded.arch_origin,
         num_classes=int(getattr(loaded.network, "num_classes", 0)),

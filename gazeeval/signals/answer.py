@@ -11,7 +11,7 @@ from torch import Tensor
 from gazeeval.cache import ByteCache
 from gazeeval.errors import PluginError
 from gazeeval.signals.base import Saliency, Signal
-from gazeeval.signals.fine_grained import fine_grained
+from gazeeval.signals.fine_grained import CPU_CHUNK, fine_grained, in_chunks, one_thread
 from gazeeval.signals.guided_residual import guided_residual
 from gazeeval.signals.opencv import opencv_float
 from gazeeval.signals.spectral_residual import spectral_residual
@@ -70,10 +70,13 @@ def recall(
     known = {place: kept for place in asked if (kept := cache.get(place)) is not None}
     missing = [row for row, key in enumerate(keys) if any((key, request) not in known for request in requests)]
     if missing:
-        for request, fresh in compute(*(rows[missing] for rows in inputs)).items():
+        computed = compute(*(rows[missing] for rows in inputs))
+        for request, fresh in computed.items():
             for row, found in zip(missing, fresh.cpu(), strict=True):
                 known[keys[row], request] = found
                 cache.put((keys[row], request), found.clone())  # a view would keep its whole batch alive
+        if len(missing) == len(keys):
+            return dict(computed)  # already where they are wanted
     return {request: torch.stack([known[key, request] for key in keys]).to(inputs[0].device) for request in requests}
 
 
@@ -85,4 +88,12 @@ def _detect(request: Signal, normalise: Callable[[Tensor], Tensor], images: Tens
     if request.detector == "guided_residual":
         return {request: guided_residual(normalise(images))}
     detect = fine_grained if request.detector == "fine_grained" else spectral_residual
-    return {request: detect((255 * images).round().clamp(0, 255).to(torch.uint8))}
+    return {request: detect(_eight_bits(images))}
+
+
+def _eight_bits(images: Tensor) -> Tensor:
+    """Levels 0..255 of images in [0, 1], uint8; on the CPU a few at a time, so that what is in between stays in the
+    cache."""
+    with one_thread():
+        parts = in_chunks(images, CPU_CHUNK)
+        return torch.cat([(255 * part).round_().clamp_(0, 255).to(torch.uint8) for part in parts])
