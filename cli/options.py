@@ -64,7 +64,7 @@ def options_of(kind: type[DataConfig]) -> Callable[[F], F]:
 
     def decorate(function: F) -> F:
         for name in reversed(names):
-            function = _option(name, kind)(function)
+            function = option_of(name, kind)(function)
         return click.option(
             "--config",
             metavar="FILE",
@@ -82,7 +82,8 @@ def options_of(kind: type[DataConfig]) -> Callable[[F], F]:
 run_options = options_of(RunConfig)
 
 
-def _option(name: str, kind: type[DataConfig]) -> Callable[[F], F]:
+def option_of(name: str, kind: type[DataConfig]) -> Callable[[F], F]:
+    """Decorate a command with one option of a configuration."""
     field = kind.model_fields[name]
     default = field.default
     settings: dict[str, Any] = {"help": _sentence(field.description or ""), "default": default}

@@ -23,6 +23,7 @@ def test_a_wheel_built_from_the_sdist_runs_the_demo_elsewhere(tmp_path: Path) ->
         "gazeeval/cli/run.py",
         "gazeeval/data_specs/cub-gha.yaml",
         "gazeeval/data_specs/demo/cnn.safetensors",
+        "gazeeval/report/templates/report.html.j2",
     ):
         assert wanted in names
     assert not [name for name in names if name.startswith(("tests", "cli/", "data_specs/"))]

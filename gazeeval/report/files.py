@@ -97,12 +97,12 @@ def read_manifest(folder: Path) -> dict[str, Any]:
         manifest = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise DataError(
-            f"not a run folder: {path}, got {error.strerror}. Give the folder that `gazeeval run` printed"
+            f"not a run folder: {path}, got {error.strerror}. Give the folder that `gazeeval run` printed."
         ) from None
     except ValueError as error:
-        raise DataError(f"malformed manifest: {path}, got {error}. Restore the file or run again") from None
+        raise DataError(f"malformed manifest: {path}, got {error}. Restore the file or run again.") from None
     if not isinstance(manifest, dict):
-        raise DataError(f"malformed manifest: {path}, got a {type(manifest).__name__}. Restore the file or run again")
+        raise DataError(f"malformed manifest: {path}, got a {type(manifest).__name__}. Restore the file or run again.")
     return manifest
 
 
@@ -151,11 +151,11 @@ def _dtypes(path: Path, columns: Columns) -> dict[str, str]:
         with path.open(encoding="utf-8", newline="") as stream:
             header = next(csv.reader(stream), [])
     except OSError as error:
-        raise DataError(f"incomplete run: {path}, got {error.strerror}. Run again with another --out") from None
+        raise DataError(f"incomplete run: {path}, got {error.strerror}. Run again with another --out.") from None
     dtypes = {column.name: column.dtype for column in with_extras(columns, header)}
     if set(header) != set(dtypes):
         wrong = ", ".join(sorted(set(header) ^ set(dtypes)))
-        raise DataError(f"unexpected columns: {path}:1, got or missed {wrong}. Use the manifest of the same run")
+        raise DataError(f"unexpected columns: {path}:1, got or missed {wrong}. Use the manifest of the same run.")
     return dtypes
 
 
@@ -173,7 +173,7 @@ def _parsed(path: Path, dtypes: Mapping[str, str], names: Sequence[str]) -> Iter
                     chunk[name] = chunk[name].fillna("nan").to_numpy(dtype=object).astype(np.float64)
                 yield chunk.astype({name: dtypes[name] for name in names})
     except ValueError as error:  # includes pandas' ParserError
-        raise DataError(f"malformed table: {path}, got {error}. Restore the file or run again") from None
+        raise DataError(f"malformed table: {path}, got {error}. Restore the file or run again.") from None
 
 
 def with_extras(columns: Columns, names: Iterable[str]) -> Columns:

@@ -1,4 +1,6 @@
-"""Pictures of the pairs that a method does best, middling and worst, made again as the run made them."""
+"""Pictures of pairs of a finished run, made again as the run made them: those asked for, or the best, the median and
+the worst of every method.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +8,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -97,18 +99,14 @@ def gallery(results: Results, engine: Engine, plan: PairPlan, *, progress: bool 
         OtherMixesError: other pairs, labels or gaze than those of the run.
         UsageError: OpenCV cannot be imported.
     """
-    run_id, was = results.manifest["run_id"], results.manifest["pairs"]["number"]
-    if len(plan) != was:
-        raise OtherMixesError(f"pictures: {results.folder}, got {len(plan)} pairs, the run had {was}. {_ADVICE}")
-    tables = dict(iter(results.pairs.groupby("method", sort=False)))
-    drawn = []
-    for method in tqdm(engine.methods, desc="pictures", unit="method", disable=None if progress else True):
-        chosen = _chosen(tables[method])
-        found = _pictures(engine, plan, method, chosen) if len(chosen) else {}
-        for place, row in chosen.items():
-            if picture := found.get(int(row["pair_id"])):
-                _require_same(picture, row, results)
-                drawn.append((str(place), picture, float(row["inconsistency"])))
+    run_id, tables = results.manifest["run_id"], dict(iter(results.pairs.groupby("method", sort=False)))
+    chosen = [(place, row) for method in engine.methods for place, row in _chosen(tables[method]).items()]
+    found = redraw(results, engine, plan, pd.DataFrame([row for _, row in chosen]), progress=progress)
+    drawn = [
+        (place, picture, float(row["inconsistency"]))
+        for place, row in chosen
+        if (picture := found.get((row["method"], row["pair_id"])))
+    ]
     side = next((side for side in _SIDES if _bytes(drawn, side) <= BUDGET), _SIDES[-1])
     return [
         Example(run_id, picture.method, place, picture.pair_id, score, list(tiles(picture, side)))
@@ -116,7 +114,53 @@ def gallery(results: Results, engine: Engine, plan: PairPlan, *, progress: bool 
     ]
 
 
-_ADVICE = "Give back data, checkpoint and version of the run, or leave the pictures out with --no-gallery"
+def redraw(
+    results: Results, engine: Engine, plan: PairPlan, rows: pd.DataFrame, *, progress: bool = False
+) -> dict[tuple[str, int], PairPicture]:
+    """Method and pair -> picture, of some ``rows`` of `Results.pairs`, made again as the run made them.
+
+    There is none of pairs that cannot be read any more, and of methods that mix inside a network. Args and raises as
+    `gallery`; a group of images is read once and mixed by the methods that have rows in it.
+    """
+    was = results.manifest["pairs"]["number"]
+    if len(plan) != was:
+        raise OtherMixesError(f"pictures: {results.folder}, got {len(plan)} pairs, the run had {was}. {_ADVICE}")
+    wanted = {(str(row["method"]), int(row["pair_id"])): row for _, row in rows.iterrows()}
+    groups: dict[int, list[tuple[str, int]]] = {}
+    for method, pair in wanted:
+        groups.setdefault(int(plan.group[pair]), []).append((method, pair))
+    found = {}
+    for keys in tqdm(groups.values(), desc="pictures", unit="group", disable=None if progress else True):
+        some = replace(engine, methods={method: engine.methods[method] for method, _ in keys})
+        made = pair_pictures(some, plan, np.array([pair for _, pair in keys]))
+        of = {(picture.method, pair): picture for pair, each in made for picture in each}
+        for key in keys:
+            if key in of:
+                _require_same(of[key], wanted[key], results)
+                found[key] = of[key]
+    return found
+
+
+Place = Literal["best", "median", "worst"]
+
+
+def select(rows: pd.DataFrame, place: Place, count: int) -> pd.DataFrame:
+    """``count`` of the ``rows`` of `Results.pairs`: with the lowest scores, around the median, or with the highest.
+
+    Mixes that hardly show one of their images are scored well without merit: they are not the best where there are
+    others. Of equal scores the first pair counts.
+    """
+    scored = rows[rows["status"].eq("ok")]
+    if place == "best":
+        scored = _with_merit(scored)
+    ordered = scored.sort_values(["inconsistency", "pair_id"], ascending=[place != "worst", True], kind="stable")
+    start = max(0, (len(ordered) - count) // 2) if place == "median" else 0
+    return ordered[start : start + count]
+
+
+_ADVICE = (
+    "Give back data, checkpoint and version of the run (gazeeval report can leave the pictures out with --no-gallery)."
+)
 
 
 def _chosen(rows: pd.DataFrame) -> dict[str, pd.Series[Any]]:
@@ -124,28 +168,25 @@ def _chosen(rows: pd.DataFrame) -> dict[str, pd.Series[Any]]:
 
     A mix that hardly shows one of its images is scored well without merit: others are chosen where there are some.
     """
-    scored = rows[rows["status"].eq("ok")]
-    mixed = scored[scored["lam"].between(LEAST, 1 - LEAST)]
-    ordered = (scored if mixed.empty else mixed).sort_values(["inconsistency", "pair_id"])
+    ordered = _with_merit(rows[rows["status"].eq("ok")]).sort_values(["inconsistency", "pair_id"])
     places = {"best": 0, "worst": len(ordered) - 1, "median": (len(ordered) - 1) // 2}
     unique = {number: place for place, number in reversed(places.items())} if len(ordered) else {}
     return {place: ordered.iloc[number] for number, place in sorted(unique.items())}
 
 
-def _pictures(engine: Engine, plan: PairPlan, method: str, chosen: dict[str, pd.Series[Any]]) -> dict[int, PairPicture]:
-    """Number of the pair -> its picture; without those that cannot be read any more."""
-    alone = replace(engine, methods={method: engine.methods[method]})
-    ids = np.array(sorted({int(row["pair_id"]) for row in chosen.values()}), dtype=np.int64)
-    return {pair: row for pair, rows in pair_pictures(alone, plan, ids) for row in rows}
+def _with_merit(scored: pd.DataFrame) -> pd.DataFrame:
+    """Those that show enough of both images; all where none does."""
+    mixed = scored[scored["lam"].between(LEAST, 1 - LEAST)]
+    return scored if mixed.empty else mixed
 
 
 def _require_same(picture: PairPicture, row: pd.Series[Any], results: Results) -> None:
-    label, gaze = (np.array([getattr(side, name) for side in picture.sides]) for name in ("label", "gaze"))
-    now, was = [float(np.abs(label - gaze).sum() / 2)], [float(row["inconsistency"])]
+    now, was = [picture.inconsistency], [row["inconsistency"]]
     if len(picture.sides) == 2:
-        now.append(float(label[0]))
-        was.append(float(row["lam"]))
-    if not np.allclose(now, was, rtol=0, atol=TOLERANCE):
+        now.append(picture.source.label)
+        was.append(row["lam"])
+    known = ~pd.isna(was)
+    if not np.allclose(np.array(now)[known], np.array(was)[known].astype(float), rtol=0, atol=TOLERANCE):
         raise OtherMixesError(
             f"pictures: {results.folder}, method {picture.method}, pair {picture.pair_id}, got inconsistency and lam "
             f"{_listed(now)}, the run had {_listed(was)}. {_ADVICE}"

@@ -20,12 +20,13 @@ _SPECIAL = {
 
 
 def latex_table(ranked: Ranked) -> str:
-    """A ``table`` environment that needs the package booktabs and no other.
+    """A ``table`` environment that needs the package booktabs and no other, and fits the text of an article.
 
     Reference rows stand below a line. The caption says what the columns mean and how gaze was measured.
     """
     header, *rows = (row[1:] for row in ranked_table(ranked))  # the order says the rank
     lines = [" & ".join(map(_cell, row)) + r" \\" for row in rows]
+    size, gap = (r"\footnotesize", "3pt") if len(header) < 9 else (r"\scriptsize", "2pt")  # mixes of several have 9
     references = sum(entry.is_reference for entry in ranked.entries)
     if 0 < references < len(lines):
         lines.insert(len(lines) - references, r"\midrule")
@@ -34,12 +35,12 @@ def latex_table(ranked: Ranked) -> str:
             r"% needs \usepackage{booktabs} in the preamble",
             r"\begin{table}",
             r"\centering",
-            r"\footnotesize",
-            r"\setlength{\tabcolsep}{3pt}",
+            size,
+            rf"\setlength{{\tabcolsep}}{{{gap}}}",
             rf"\caption{{{_caption(ranked, header)}}}",
             r"\label{tab:gazeeval}",
-            r"\vspace{1ex}",
-            rf"\begin{{tabular}}{{l{'r' * (len(header) - 1)}}}",
+            r"\medskip",
+            rf"\begin{{tabular}}{{@{{}}l{'r' * (len(header) - 1)}@{{}}}}",
             r"\toprule",
             " & ".join([header[0], *map(_title, header[1:])]) + r" \\",
             r"\midrule",

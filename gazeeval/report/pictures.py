@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 import numpy as np
@@ -84,12 +84,14 @@ class PairPicture:
         mixed: (h, w, 3) uint8 RGB.
         sides: the images that show in it: source, target, and others where a method mixes more than two, the largest
             first; or only one.
+        applicable: False where the score is 0 by construction, and shown as n/a.
     """
 
     pair_id: int
     method: str
     mixed: Pixels
     sides: tuple[Side, ...]
+    applicable: bool = True
 
     @property
     def source(self) -> Side:
@@ -98,6 +100,11 @@ class PairPicture:
     @property
     def target(self) -> Side:
         return self.sides[1]
+
+    @property
+    def images(self) -> str:
+        """The names of source and target without folder and ending."""
+        return " + ".join(PurePosixPath(side.image_id).stem for side in self.sides[:2])
 
     @property
     def shares(self) -> tuple[Floats, Floats]:
@@ -109,6 +116,11 @@ class PairPicture:
         """How far label and gaze are apart: |lam - lam_gaze| where there are two images; NaN unknown."""
         label, gaze = self.shares
         return float(np.abs(label - gaze).sum() / 2)
+
+    @property
+    def score(self) -> str:
+        """The inconsistency in words."""
+        return f"inconsistency {percent(self.inconsistency) if self.applicable else 'n/a'}"
 
 
 def save_pair_sheets(engine: Engine, plan: PairPlan, count: int, folder: Path) -> None:
@@ -185,7 +197,7 @@ def _picture(engine: Engine, group: GroupMixes, row: int, method: str) -> PairPi
         )
         for number, image in enumerate(shown.images)
     )
-    return PairPicture(int(group.ids[row]), method, _pixels(mixed), tuple(sides))
+    return PairPicture(int(group.ids[row]), method, _pixels(mixed), tuple(sides), engine.methods[method].scores_gaze)
 
 
 def _shown_of_pair(mix: Mix, row: int, named: tuple[int, int], density: Tensor) -> _Shown:
@@ -248,10 +260,12 @@ def _foot(row: PairPicture) -> int:
 
 
 def _row(page: Image.Image, row: PairPicture, lefts: Sequence[int], top: int) -> None:
-    score = f"inconsistency {percent(row.inconsistency)}"
     images = {1: ", one image", 2: ""}.get(len(row.sides), f", {len(row.sides)} images")
-    write(page, (MARGIN, top), f"{row.method}, pair {row.pair_id}{images}", TITLE)
-    write(page, (page.width - MARGIN - _font(TITLE).getlength(score), top), score, TITLE)
+    title = f"{row.method}, pair {row.pair_id}{images}"
+    after, before = MARGIN + _length(title), page.width - MARGIN - _length(row.score)
+    write(page, (MARGIN, top), title, TITLE)
+    write(page, (before, top), row.score, TITLE)
+    write(page, (after + GAP, top + TITLE - TEXT), row.images, TEXT, GREY, before - after - 2 * GAP)
     top += TITLE + GAP
     for number, tile in enumerate(tiles(row)):
         line, column = divmod(number, len(COLUMNS))
@@ -259,28 +273,34 @@ def _row(page: Image.Image, row: PairPicture, lefts: Sequence[int], top: int) ->
             height, width, _ = tile.pixels.shape
             left, above = lefts[column], top + line * (height + _foot(row))
             page.paste(Image.fromarray(tile.pixels), (left, above))
-            share_bar(page, (left, above + height + GAP), width, tile.shares)
+            share_bar(page, (left, above + height + GAP), width, tile.shares, _colours(len(tile.shares)))
             for place, text in enumerate(tile.caption):
                 at = left, above + height + GAP + BAR + GAP // 2 + place * (TEXT + GAP // 2)
                 write(page, at, text, TEXT, tile.colour, width)
 
 
-def share_bar(page: Image.Image, at: tuple[int, int], width: int, shares: Floats) -> None:
-    """The shares of the images (k,) in their colours, one after the other; grey where they are unknown."""
+def share_bar(page: Image.Image, at: tuple[int, int], width: int, shares: Floats, colours: Sequence[Colour]) -> None:
+    """The shares of the images (k,) in their ``colours``, one after the other; grey where they are unknown."""
     page.paste(GREY, (*at, at[0] + width, at[1] + BAR))
     if not np.isnan(shares).any():
         edges = (at[0] + np.rint(shares.cumsum() * width)).astype(int).tolist()
-        for start, end, colour in zip([at[0], *edges], edges, _colours(len(shares)), strict=False):
+        for start, end, colour in zip([at[0], *edges], edges, colours, strict=False):
             page.paste(colour, (start, at[1], end, at[1] + BAR))
 
 
 def write(
-    page: Image.Image, at: tuple[float, int], text: str, size: int, colour: Colour = INK, room: int | None = None
+    page: Image.Image, at: tuple[float, int], text: str, size: int, colour: Colour = INK, room: float | None = None
 ) -> None:
+    """``text`` with its upper left corner ``at`` (x, y), cut short where it is wider than ``room``."""
     font = _font(size)
     while room is not None and font.getlength(text) > room and len(text) > 2:
         text = f"{text.removesuffix('…')[:-1]}…"
     ImageDraw.Draw(page).text(at, text, fill=colour, font=font)
+
+
+def _length(title: str) -> float:
+    length: float = _font(TITLE).getlength(title)
+    return length
 
 
 @cache
@@ -333,9 +353,9 @@ def tiles(row: PairPicture) -> list[Tile | None]:
     ]
 
 
-def overview(row: PairPicture) -> Pixels:
-    """The mixed image, enlarged, under the gaze that is left in it, the edge of the mask drawn."""
-    mixed, colours, most = row.mixed, _colours(len(row.sides)), max(side.seen.max() for side in row.sides)
+def overview(row: PairPicture, colours: Sequence[Colour]) -> Pixels:
+    """The mixed image, enlarged, under the gaze on its images that is left in it, the edge of the mask drawn."""
+    mixed, most = row.mixed, max(side.seen.max() for side in row.sides)
     for side, colour in zip(row.sides, colours, strict=True):
         mixed = _tinted(mixed, side.seen, colour, most)
     return _outlined(_enlarged(mixed), _enlarged(_whose(np.stack([side.weight for side in row.sides]))))

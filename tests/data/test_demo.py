@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import importlib
 import json
+import re
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -109,7 +110,13 @@ def test_checkpoint_says_how_to_load_it(network: Any) -> None:
     assert json.loads(header["model_args"]) == network.model_args
     assert json.loads(header["num_classes"]) == len(make_demo.CLASSES)
     assert json.loads(header["pretrained_cfg"])["input_size"] == [3, network.side, network.side]
-    assert json.loads(header["metric"])["top1"] > KNOWN[network.file]
+    top1 = json.loads(header["metric"])["top1"]
+    assert top1 > KNOWN[network.file]
+    name = next(name for name, file in DEMO_MODELS.items() if file == network.file)
+    (row,) = (line for line in (DEMO / "README.md").read_text("utf-8").splitlines() if f"`--model {name}`" in line)
+    assert f"`{network.arch}`" in row
+    assert f" {network.side} px" in row
+    assert row.endswith(f" {100 * top1:.0f} % of the images |")
 
 
 @pytest.mark.parametrize("name", DEMO_MODELS)
@@ -129,7 +136,16 @@ def test_the_transformer_looks_at_14_by_14_patches() -> None:
     model = load_model("demo-vit", device="cpu")
     assert (model.geometry.height, model.geometry.width) == (112, 112)
     tokens = model.network.forward_features(torch.zeros(1, 3, 112, 112))  # type: ignore[operator]
-    assert tokens.shape[1] == 1 + 14 * 14
+    assert tokens.shape[1:] == (1 + 14 * 14, 64)
+    assert len(model.network.blocks) == 3  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("name", DEMO_MODELS)
+def test_networks_have_the_stated_size(name: str) -> None:
+    weights = sum(parameter.numel() for parameter in load_model(name, device="cpu").network.parameters())
+    stated = re.search(rf"`--model {name}`.* (\d+) 000 weights", (DEMO / "README.md").read_text("utf-8"))
+    assert stated is not None
+    assert int(stated[1]) == round(weights / 1000)
 
 
 def test_demo_networks_are_known_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

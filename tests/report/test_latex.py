@@ -25,7 +25,7 @@ def test_rows_are_those_of_the_ranking(results: ge.Results) -> None:
     assert body.index(r"\midrule") == 4  # below it the references
     names = [line.split(" & ")[0] for line in body if line != r"\midrule"]
     assert names == [entry.name for entry in ranked.entries]
-    columns = len(re.search(r"\{(l[r]+)\}", "\n".join(lines))[1])  # type: ignore[index]
+    columns = len(re.search(r"\{@\{\}(lr+)@\{\}\}", "\n".join(lines))[1])  # type: ignore[index]
     assert all(line.count(" & ") == columns - 1 and line.endswith(r" \\") for line in body if line != r"\midrule")
     assert not re.search(r"[ \[]-\d", "\n".join(body)), "a hyphen is no minus sign"
 
@@ -44,6 +44,34 @@ def test_every_special_character_is_escaped() -> None:
     assert r"\input" not in escaped
 
 
+def compiled(table: str, folder: Path) -> str:
+    """What pdflatex says about an article that holds the table."""
+    (folder / "table.tex").write_text(table)
+    (folder / "paper.tex").write_text(
+        r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
+    )
+    done = subprocess.run(
+        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout
+    assert "1 page" in done.stdout
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
+def test_it_fits_the_page(results: ge.Results, tmp_path: Path) -> None:
+    """With the columns of mixes of several images, the longest name of a method, and scores of two digits."""
+    table = latex_table(Ranked.of([results])).replace("\nsaliencymix &", "\ntdattenmix-bottomup &")
+    assert "tdattenmix-bottomup" in table
+    assert "elsewhere" in table
+    assert "Overfull" not in compiled(table, tmp_path)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(shutil.which("pdflatex") is None, reason="pdflatex is not installed")
 def test_it_compiles_as_it_is(results: ge.Results, tmp_path: Path) -> None:
@@ -51,16 +79,4 @@ def test_it_compiles_as_it_is(results: ge.Results, tmp_path: Path) -> None:
     manifest = results.manifest
     data, signature = {**manifest["data"], "name": HOSTILE}, {**manifest["signature"], "data": HOSTILE}
     hostile = replace(results, manifest={**manifest, "data": data, "signature": signature})
-    (tmp_path / "table.tex").write_text(latex_table(Ranked.of([hostile])))
-    (tmp_path / "paper.tex").write_text(
-        r"\documentclass{article}\usepackage{booktabs}\begin{document}\input{table}\end{document}"
-    )
-    done = subprocess.run(
-        ["pdflatex", "-interaction=nonstopmode", "-halt-on-error", "paper.tex"],
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 0, done.stdout
-    assert "1 page" in done.stdout
+    compiled(latex_table(Ranked.of([hostile])), tmp_path)

@@ -43,7 +43,8 @@ def side(image: Pixels, weight: Floats, **changes: Any) -> Side:
     """An image without gaze, half of the label and of the gaze."""
     nothing, everywhere = np.zeros(SIZE, np.float32), np.zeros(SIZE, bool)
     return replace(
-        Side("a", image, nothing, np.empty((0, 3)), everywhere, weight, nothing, label=0.5, gaze=0.5), **changes
+        Side("a.png", "a", image, nothing, np.empty((0, 3)), everywhere, weight, nothing, label=0.5, gaze=0.5),
+        **changes,
     )
 
 
@@ -107,6 +108,13 @@ def engine(*methods: str, gaze: RenderedGaze | None = None) -> tuple[Engine, Pai
     return Engine(dataset, mixers, recipe, geometry, torch.device("cpu"), references=False, workers=0), plan
 
 
+def test_a_pair_is_named_by_its_files() -> None:
+    named = changed(changed(picture(), 0, image_id="birds/ani.7.jpg"), 1, image_id="auk.png")
+    assert named.images == "ani.7 + auk"
+    head = np.s_[pictures.TITLE + pictures.TEXT + pictures.MARGIN : TOP]
+    assert not np.array_equal(pair_sheet([named])[head], pair_sheet([picture()])[head])
+
+
 def test_images_stand_on_the_sheet_as_they_are() -> None:
     one = picture()
     source, target, _, mixed, _ = tiles(pair_sheet([one]))
@@ -119,7 +127,7 @@ def test_images_stand_on_the_sheet_as_they_are() -> None:
 def test_large_inputs_are_not_enlarged(length: int) -> None:
     image = np.random.default_rng(0).integers(0, 256, (length, length, 3), dtype=np.uint8)
     nothing = np.zeros((length, length), np.float32)
-    one = Side("a", image, nothing, np.empty((0, 3)), nothing > 0, nothing, nothing, 0.5, math.nan)
+    one = Side("a.png", "a", image, nothing, np.empty((0, 3)), nothing > 0, nothing, nothing, 0.5, math.nan)
     sheet = pair_sheet([PairPicture(0, "mixup", image, (one, one))])
     assert sheet.shape[1] == 2 * pictures.MARGIN + 5 * length + 4 * pictures.GAP
     assert np.array_equal(sheet[TOP : TOP + length, pictures.MARGIN : pictures.MARGIN + length], image)
@@ -272,7 +280,8 @@ def test_pictures_hold_the_mixes_of_the_run() -> None:
         assert mixes.lam_gaze is not None
         for pair_id, rows in shown.items():
             row = rows[place]
-            assert (row.pair_id, row.method) == (pair_id, method)
+            assert (row.pair_id, row.method, row.applicable) == (pair_id, method, method != "mixup")
+            assert (row.score == "inconsistency n/a") == (method == "mixup")
             assert np.array_equal(row.mixed, expected[pair_id])
             assert np.array_equal(row.source.image, pixels[plan.source[pair_id]])
             assert np.array_equal(row.source.weight, mixes.mask[pair_id].numpy())
@@ -292,6 +301,7 @@ def test_pictures_hold_the_gaze_of_their_images() -> None:
             (density,) = run.dataset.gaze.density(own, run.geometry, run.recipe, "cpu").numpy()
             np.testing.assert_allclose(side.density, density, atol=1e-7)
             np.testing.assert_allclose(side.seen, density * side.weight, atol=1e-7)
+            assert side.image_id == run.dataset.image_ids[own[0]]
             assert side.name == run.dataset.class_names[run.dataset.labels[own[0]]]
             width, height = run.dataset.sizes[own].T
             x0, y0, ms = fixations[own[0]].T
@@ -317,7 +327,7 @@ def test_pictures_hold_mixes_of_several_images() -> None:
     """The two images that the table names come first, and the score of the shares is the table's."""
     run, plan = engine()
     run = replace(run, methods={"cutmix": parse_method("cutmix"), "stripes": Stripes()})
-    rows = pd.concat([group.rows["stripes"] for group in run.run(plan)]).set_index("pair_id")
+    rows = pd.concat([pd.DataFrame(dict(group.rows["stripes"])) for group in run.run(plan)]).set_index("pair_id")
     ids = [*run.dataset.image_ids]
     pixels = np.stack([run.geometry.apply(run.dataset.read_image(row)) for row in range(12)])
     for pair_id, (_, one) in pair_pictures(run, plan, np.arange(len(plan))):
@@ -326,7 +336,8 @@ def test_pictures_hold_mixes_of_several_images() -> None:
         assert [side.label for side in one.sides] == pytest.approx([1 / 3, 1 / 2, 1 / 6])
         for side, name in zip(one.sides, (row["source_id"], row["target_id"]), strict=False):
             assert np.array_equal(side.image, pixels[ids.index(str(name))])
-        assert sum(abs(side.label - side.gaze) for side in one.sides) / 2 == pytest.approx(row["inconsistency"])
+        assert one.inconsistency == pytest.approx(row["inconsistency"])
+        assert one.score == f"inconsistency {100 * row['inconsistency']:.1f} %"
         kept = [float(side.seen.sum(dtype=np.float64)) for side in one.sides]
         assert kept[:2] == pytest.approx([row["gaze_kept_source"], row["gaze_kept_target"]])
         assert [side.gaze for side in one.sides] == pytest.approx(np.array(kept) / sum(kept))
