@@ -283,7 +283,8 @@ def short(text: str) -> str:
 
 
 def _cell(text: str) -> str:
-    return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", text)
+    visible = re.sub(r"[\x00-\x1f\x7f]", lambda found: f"\\x{ord(found[0]):02x}", text)
+    return re.sub(r"([|\\`*_<>\[\]])", r"\\\1", visible)
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, field_validator
 
+from gazeeval import plain_yaml
 from gazeeval.errors import UsageError, did_you_mean
 
 
@@ -207,9 +208,11 @@ def flag(name: str) -> str:
 def read_config(path: Path, kind: type[DataConfig]) -> dict[str, object]:
     """Options of a command from a YAML file such as a run's ``config.yaml``, as they stand there. Raises UsageError."""
     try:
-        options = yaml.safe_load(path.read_text(encoding="utf-8")) or {}
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        why = error.strerror if isinstance(error, OSError) else " ".join(str(error).split())
+        options = plain_yaml.load(path.read_text(encoding="utf-8")) or {}
+    except yaml.YAMLError as error:
+        raise UsageError(f"--config: {path}: got {plain_yaml.problem(error)} Give a YAML file of options.") from None
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or error
         raise UsageError(f"--config: {path}: cannot be read, got {why}. Give a YAML file of options.") from None
     if not isinstance(options, dict):
         raise UsageError(f"--config: {path}: got {options!r}. Write one 'option: value' per line, e.g. seed: 0.")

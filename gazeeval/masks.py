@@ -59,7 +59,7 @@ def load_masks(path: Path) -> Masks:
             arrays = {name: stored[name] for name in stored.files}
         return Masks(arrays.pop("pair_id"), arrays.pop("image"), _unpacked(arrays))
     except (OSError, ValueError, KeyError, EOFError, BadZipFile) as error:
-        raise DataError(f"masks: {path}, got {type(error).__name__}: {error}. Run again to write them") from error
+        raise DataError(f"masks: {path}, got {type(error).__name__}: {error}. Run again to write them.") from error
 
 
 def placement_of_boxes(rows: pd.DataFrame) -> Placement:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import csv
+import io
+import os
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
@@ -12,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gazeeval.data.pictures import size_or_none
+from gazeeval.data.regular import require_regular
 from gazeeval.data.spec import CsvImages, CubImages, FolderImages, Images
 from gazeeval.errors import DataError, did_you_mean
 
@@ -83,7 +86,7 @@ def list_images(images: Images, root: Path) -> tuple[ImageIndex, list[str]]:
 
 
 def _existing(index: ImageIndex) -> tuple[ImageIndex, list[str]]:
-    there = np.array([path.is_file() for path in index.paths], dtype=bool)
+    there = np.array([os.path.isfile(path) for path in index.paths], dtype=bool)
     first = index.paths[int(np.argmin(there))]
     if not there.any():
         raise DataError(
@@ -115,7 +118,7 @@ def _read_cub(folder: Path) -> ImageIndex:
     labels = []
     for number, name in names.items():
         label = label_of.get(number, "")
-        if not label.isdecimal() or int(label) not in row_of_class:
+        if not _is_number(label) or int(label) not in row_of_class:
             raise DataError(
                 f"class label: {folder / 'image_class_labels.txt'}: image {number} ({name}), got {label!r}. "
                 f"Every image of images.txt needs a class number of classes.txt."
@@ -134,7 +137,7 @@ def _numbered(path: Path) -> dict[int, str]:
         number, _, value = line.strip().partition(" ")
         if not line.strip():
             continue
-        if not number.isdecimal() or not value or int(number) in values:
+        if not _is_number(number) or not value or int(number) in values:
             raise DataError(
                 f"image list: {path}:{line_number}, got {line!r}. Expected a new number, a space and a value."
             )
@@ -157,17 +160,16 @@ def _read_folders(folder: Path, images: FolderImages) -> ImageIndex:
 
 
 def _read_csv(table: Path, folder: Path, images: CsvImages) -> ImageIndex:
-    reader = csv.DictReader(_text(table).splitlines(), delimiter=images.delimiter)
-    header = reader.fieldnames or []
+    header, lines = _table(table, images.delimiter)
     for column in filter(None, (images.image, images.label, images.split)):
-        if column not in header:
-            raise DataError(
-                f"image table: {table}:1, got columns {', '.join(header)}. "
-                f"Column {column!r} is missing{did_you_mean(column, header)}."
-            )
-    lines = list(reader)
+        if header.count(column) != 1:
+            what = "stands twice" if column in header else f"is missing{did_you_mean(column, header)}"
+            raise DataError(f"image table: {table}:1, got columns {', '.join(header)}. Column {column!r} {what}.")
+    for row, line in enumerate(lines, 2):
+        if not line[images.image]:
+            raise DataError(f"image table: {table}:{row}, got no {images.image}. Write one row per image.")
     labels = [line[images.label] or "" for line in lines]
-    numeric = all(label.isdecimal() for label in labels)
+    numeric = all(map(_is_number, labels))
     classes = images.classes or _ordered(set(labels), numeric, table)
     label_of = {name: label for label, name in enumerate(classes)}
     for row, label in enumerate(labels, 2):
@@ -178,6 +180,16 @@ def _read_csv(table: Path, folder: Path, images: CsvImages) -> ImageIndex:
         (line[images.image], label_of[label], split) for line, label, split in zip(lines, labels, splits, strict=True)
     ]
     return _index(rows, folder, classes, table)
+
+
+def _table(path: Path, delimiter: str) -> tuple[Sequence[str], list[dict[str, str]]]:
+    """The header of a table and its rows; what a row lacks is empty."""
+    reader = csv.DictReader(io.StringIO(_text(path), newline=""), delimiter=delimiter, restval="")
+    try:
+        header, rows = reader.fieldnames or [], list(reader)
+    except csv.Error as error:
+        raise DataError(f"image table: {path}:{reader.line_num}, got {error}. Check the quotes.") from None
+    return header, rows
 
 
 def _index(rows: Sequence[tuple[str, int, str]], folder: Path, classes: Sequence[str], where: Path) -> ImageIndex:
@@ -204,13 +216,18 @@ def _index(rows: Sequence[tuple[str, int, str]], folder: Path, classes: Sequence
 def _ordered(names: Iterable[str], numeric: bool, where: Path) -> tuple[str, ...]:
     """Class names in label order: alphabetical, or by the number that each name is."""
     names = sorted(names)
-    wrong = [name for name in names if not name.isdecimal()]
+    wrong = [name for name in names if not _is_number(name)]
     if numeric and wrong:
         raise DataError(
             f"class name: {where / wrong[0]}, got a name that is not a number. "
             "Write 'class_order: name', or list the folders under 'classes'."
         )
     return tuple(sorted(names, key=int) if numeric else names)
+
+
+def _is_number(text: str) -> bool:
+    """Whether ``text`` is a whole number that fits into 64 bits."""
+    return text.isdecimal() and len(text) <= 18
 
 
 def _folder(path: Path) -> Path:
@@ -221,6 +238,7 @@ def _folder(path: Path) -> Path:
 
 def _text(path: Path) -> str:
     try:
+        require_regular(path)
         return path.read_text(encoding="utf-8-sig")
     except OSError as error:
         raise DataError(f"file: {path}, {error.strerror or error}.") from error

@@ -3,6 +3,10 @@
 One rule for orientation: the EXIF tag is applied to the size and to the pixels alike, so that gaze
 coordinates, sizes and pixels share one frame. ``exif="ignore"`` leaves all of them as stored (but for
 TIFF, which Pillow itself turns upright).
+
+Files are what other people made. Only common formats are tried (Pillow would hand PostScript to Ghostscript), only
+regular files are opened, and an image that unpacks to more than twice `PIL.Image.MAX_IMAGE_PIXELS` is refused by Pillow
+before its pixels are read.
 """
 
 from __future__ import annotations
@@ -14,7 +18,10 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from gazeeval.data.regular import require_regular
 from gazeeval.errors import ImageError
+
+FORMATS = ("BMP", "GIF", "JPEG", "JPEG2000", "PNG", "PPM", "TIFF", "WEBP")
 
 _ORIENTATION_TAG = 0x0112
 _UPRIGHT = {
@@ -44,7 +51,7 @@ def size_or_none(path: Path, exif: str = "apply") -> tuple[int, int] | None:
 
 
 def read_image(path: Path, exif: str = "apply") -> Image.Image:
-    """8-bit RGB pixels, upright, first frame. Alpha is dropped, 16-bit grey is scaled.
+    """8-bit RGB pixels, upright, first frame. Alpha is dropped, 16-bit grey is divided by 257, CMYK has no profile.
 
     Raises :class:`ImageError` naming the file if it is missing, broken, or so large that
     Pillow takes it for a decompression bomb.
@@ -60,7 +67,8 @@ def _opened(path: Path) -> Iterator[Image.Image]:
     # Decoders raise whatever they stumble over (OSError, SyntaxError, struct.error, a bomb error...):
     # all of it means that this file is no usable image.
     try:
-        with Image.open(path) as image:
+        require_regular(path)
+        with Image.open(path, formats=FORMATS) as image:
             if image.format == "TIFF" and _orientation(image) != 1:
                 image.load()  # turns it upright and clears the tag
             yield image

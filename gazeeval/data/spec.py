@@ -7,7 +7,7 @@ The models below are the reference of every key. All of them refuse unknown keys
 from __future__ import annotations
 
 import codecs
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -15,8 +15,10 @@ from typing import Annotated, Any, Literal, Self
 import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
+from gazeeval import plain_yaml
 from gazeeval.data.frame import PLACEMENTS, Rectangle
 from gazeeval.data.readers.files import path_fields, pattern_mistake
+from gazeeval.data.regular import require_regular
 from gazeeval.data.spec_errors import describe
 from gazeeval.errors import SpecError, UsageError, did_you_mean
 
@@ -61,7 +63,7 @@ class CsvImages(_Images):
     image: str = "image"
     label: str = "label"
     split: str | None = None
-    delimiter: str = ","
+    delimiter: str = Field(default=",", min_length=1, max_length=1)
     classes: Names | None = None
 
 
@@ -358,30 +360,15 @@ class DatasetSpec(_Keys):
         return self
 
 
-class _OnceEach(yaml.SafeLoader):
-    """Refuses a key that stands twice in a mapping, of which YAML would silently take the last."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen: set[Hashable] = set()
-        for key_node, _ in node.value:
-            if key_node.tag == "tag:yaml.org,2002:merge":
-                continue
-            key = self.construct_object(key_node, deep=True)
-            if isinstance(key, Hashable) and key in seen:
-                raise yaml.MarkedYAMLError(problem=f"the key {key!r} stands twice", problem_mark=key_node.start_mark)
-            seen |= {key} if isinstance(key, Hashable) else set()
-        return super().construct_mapping(node, deep)
-
-
 def parse_spec(text: str, source: str) -> DatasetSpec:
     """The spec in ``text``; ``source`` is what messages call the file.
 
     Raises :class:`SpecError` with one line per mistake.
     """
     try:
-        content = yaml.load(text, _OnceEach)
+        content = plain_yaml.load(text)
     except yaml.YAMLError as error:
-        raise SpecError(f"{source}: not valid YAML: {_yaml_problem(error)}") from error
+        raise SpecError(f"{source}: not valid YAML: {plain_yaml.problem(error)}") from error
     if not isinstance(content, Mapping):
         raise SpecError(f"{source}: got {type(content).__name__}, expected keys such as 'name: my-data'.")
     return validate(content, source)
@@ -398,9 +385,12 @@ def validate(content: Mapping[str, Any], source: str) -> DatasetSpec:
 def read_spec(path: Path) -> DatasetSpec:
     """The spec in a YAML file. Raises :class:`SpecError` with one line per mistake."""
     try:
-        return parse_spec(path.read_text(encoding="utf-8"), path.name)
+        require_regular(path)
+        with path.open(encoding="utf-8") as file:
+            text = file.read(plain_yaml.MOST_CHARACTERS + 1)
     except (OSError, UnicodeDecodeError) as error:
         raise SpecError(f"{path}: cannot be read: {error}.") from error
+    return parse_spec(text, path.name)
 
 
 def with_options(spec: DatasetSpec, options: Mapping[str, Any], source: str) -> DatasetSpec:
@@ -446,9 +436,3 @@ def find_spec(spec: str | Path) -> Path:
             f"Known: {', '.join(names)}; or pass the path of a spec, such as ./{spec}.yaml."
         )
     return Path(str(resources.files("gazeeval.data_specs") / f"{spec}.yaml"))
-
-
-def _yaml_problem(error: yaml.YAMLError) -> str:
-    mark = getattr(error, "problem_mark", None)
-    where = f" at line {mark.line + 1}, column {mark.column + 1}" if mark else ""
-    return f"{getattr(error, 'problem', None) or 'cannot be parsed'}{where}."

@@ -1,46 +1,58 @@
 """Read a pickle without letting it run anything: plain containers, numpy arrays and pandas frames, nothing else.
 
-Names are allowed one by one, never whole modules. The numpy part does not reach numpy's own constructors either: a
-forged dtype state can turn raw bytes into object pointers there, so dtypes, arrays and scalars are rebuilt here from a
-type code that is checked.
+Names are allowed one by one, never whole modules, and most of them only as data: what a pickle may call is a shorter
+list, and what it may build a shorter one still. The numpy part does not reach numpy's own constructors either: a forged
+dtype state can turn raw bytes into object pointers there, so dtypes, arrays and scalars are rebuilt here from a type
+code that is checked.
+
+Nor does a small file become large: what a pickle announces is held against the size of the file, and what it holds
+is counted as often as it occurs, for references cost a file two bytes each and whoever reads on a whole array.
 """
 
 from __future__ import annotations
 
 import io
 import math
-import pickle
 import re
 from collections import OrderedDict, defaultdict
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gazeeval.data.guarded import Unpickler, name_of
+from gazeeval.data.regular import require_regular
 from gazeeval.errors import DataError
 
+_OFTEN = 10  # values that a byte of a file may stand for
+_PLAIN = {bool, bytes, complex, float, int, str, type(None)}
 _TYPE_CODE = re.compile(r"[biufcSU]\d{1,6}|O\d?")
 
 # As written by pandas 1.5, 2.2 and 3 for frames of numbers, text, categories and objects; 3 uses the short names.
-_PANDAS = {
-    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked",
-    "pandas._libs.internals._unpickle_block",
-    "pandas._libs.missing.NA",
+_FRAMES = {
     "pandas.core.arrays.categorical.Categorical",
     "pandas.core.arrays.string_.StringArray",
-    "pandas.core.arrays.string_.StringDtype",
     "pandas.core.dtypes.dtypes.CategoricalDtype",
     "pandas.core.frame.DataFrame",
-    "pandas.core.indexes.base.Index",
-    "pandas.core.indexes.base._new_Index",
-    "pandas.core.indexes.range.RangeIndex",
+    "pandas.core.series.Series",
+    *(f"pandas.{name}" for name in ("Categorical", "CategoricalDtype", "DataFrame", "Series", "arrays.StringArray")),
+}
+_INDEXES = {
+    "pandas.core.indexes.base.Index": {"data", "name"},
+    "pandas.core.indexes.range.RangeIndex": {"start", "stop", "step", "name"},
+}
+_INDEXES |= {f"pandas.{name.rpartition('.')[2]}": fields for name, fields in _INDEXES.items()}
+_PARTS = {
+    "pandas._libs.arrays.__pyx_unpickle_NDArrayBacked",
+    "pandas._libs.internals._unpickle_block",
+    "pandas.core.arrays.string_.StringDtype",
     "pandas.core.internals.managers.BlockManager",
     "pandas.core.internals.managers.SingleBlockManager",
-    "pandas.core.series.Series",
-    *(f"pandas.{name}" for name in ("DataFrame", "Series", "Index", "RangeIndex", "StringDtype", "NA")),
-    *(f"pandas.{name}" for name in ("Categorical", "CategoricalDtype", "arrays.StringArray")),
+    "pandas.StringDtype",
 }
+_PANDAS = _FRAMES | _INDEXES.keys() | _PARTS | {"pandas._libs.missing.NA", "pandas.NA"}
 _RENAMED = {  # pandas 1: indexes of numbers had classes of their own
     f"pandas.core.indexes.numeric.{name}": ("pandas.core.indexes.base", "Index")
     for name in ("Int64Index", "UInt64Index", "Float64Index")
@@ -55,13 +67,17 @@ def restricted_load(path: Path) -> object:
             and pandas data. The message names what it tried to import; nothing of it has run.
     """
     try:
+        require_regular(path)
         data = path.read_bytes()
     except OSError as error:
         raise DataError(
             f"pickle: {path}: cannot be read ({error.strerror}). Check the file name in the spec and --root."
         ) from None
     try:
-        return _Restricted(io.BytesIO(data), path).load()
+        content = _Restricted(data, path).load()
+        allowed = _OFTEN * len(data)
+        if _expanded(content, allowed) > allowed:
+            raise ValueError("the same values occur again and again, too often to be a recording")
     except DataError:
         raise
     except Exception as error:  # a damaged pickle can raise anything
@@ -69,6 +85,33 @@ def restricted_load(path: Path) -> object:
             f"pickle: {path}: damaged or not a pickle, got {len(data):,} bytes and {type(error).__name__}: "
             f"{str(error)[:200]}. Fetch the file again, or convert it to CSV."
         ) from None
+    return content
+
+
+def _expanded(content: object, limit: int) -> int:
+    """The number of values in ``content``, each as often as it occurs; something above ``limit`` if there are more."""
+    import pandas as pd
+
+    count, waiting = 0, [content]
+    while waiting and count <= limit:
+        item = waiting.pop()
+        members: Any = ()
+        if isinstance(item, list | tuple | set | frozenset):
+            members = item
+        elif isinstance(item, dict):
+            members = [*item, *item.values()]
+        elif isinstance(item, pd.DataFrame):
+            members = [column.array for _, column in item.items()]
+        elif isinstance(item, pd.Series | pd.Index):
+            members = [item.array]
+        elif isinstance(item, pd.api.extensions.ExtensionArray):
+            members = [np.asarray(item)]
+        elif isinstance(item, np.ndarray):
+            count += item.size
+            members = item.ravel().tolist() if item.dtype.hasobject else ()
+        count += len(members)
+        waiting.extend(member for member in members if type(member) not in _PLAIN)
+    return count
 
 
 class _Dtype:
@@ -126,39 +169,111 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode(encoding)
 
 
-_OURS: dict[str, Any] = {
-    **{f"builtins.{kind.__name__}": kind for kind in (bool, bytes, complex, dict, float, frozenset, int, list)},
-    **{f"builtins.{kind.__name__}": kind for kind in (set, slice, str, tuple)},
-    "collections.OrderedDict": OrderedDict,
-    "collections.defaultdict": defaultdict,
+def _set(members: list[Any]) -> set[Any]:
+    """Of a list, which has as many members as the file holds."""
+    if type(members) is not list:
+        raise ValueError(f"set of a {type(members).__name__}")
+    return set(members)
+
+
+def _frozenset(members: list[Any]) -> frozenset[Any]:
+    return frozenset(_set(members))
+
+
+def _empty(kind: type[Any]) -> Callable[[], Any]:
+    """``kind`` without arguments: ``bytes(10**10)`` would be as large as it says."""
+
+    def make(*args: object) -> Any:
+        if args:
+            raise ValueError(f"{kind.__name__} of {args!r:.40}")
+        return kind()
+
+    return make
+
+
+def _defaultdict(factory: type[Any]) -> defaultdict[Any, Any]:
+    if not isinstance(factory, type):
+        raise ValueError(f"defaultdict of {factory!r:.40}")
+    return defaultdict(factory)
+
+
+_CALLS: dict[str, Callable[..., Any]] = {
+    "builtins.bytes": _empty(bytes),
+    "builtins.complex": complex,
+    "builtins.frozenset": _frozenset,
+    "builtins.set": _set,
+    "collections.OrderedDict": _empty(OrderedDict),
+    "collections.defaultdict": _defaultdict,
     "_codecs.encode": _encode,
     "numpy.dtype": _Dtype,
-    "numpy.ndarray": "ndarray",  # only ever handed to _reconstruct
     **{f"numpy.{core}.multiarray._reconstruct": _reconstruct for core in ("core", "_core")},
     **{f"numpy.{core}.multiarray.scalar": _scalar for core in ("core", "_core")},
     **{f"numpy.{core}.numeric._frombuffer": _from_buffer for core in ("core", "_core")},
 }
+_KINDS: dict[str, Any] = {
+    **{f"builtins.{kind.__name__}": kind for kind in (bool, dict, float, int, list, str, tuple)},
+    "numpy.ndarray": np.ndarray,  # only ever handed to _reconstruct
+}
 
 
-class _Restricted(pickle.Unpickler):
-    def __init__(self, file: io.BytesIO, path: Path) -> None:
-        super().__init__(file)
+class _Restricted(Unpickler):
+    """Every name that a pickle may use stands for one of four: what it may call, a kind that defaultdict or
+    _reconstruct is told, a class of pandas to make empty and fill, or a part of such an object."""
+
+    def __init__(self, data: bytes, path: Path) -> None:
+        super().__init__(io.BytesIO(data), len(data))
         self._path = path
+        self._callable: set[Any] = {*_CALLS.values(), self._slice, self._index}
 
     def find_class(self, module: str, name: str) -> Any:
         wanted = f"{module}.{name}".replace("__builtin__.", "builtins.")
-        if wanted in _OURS:
-            return _OURS[wanted]
+        own = {"builtins.slice": self._slice, "pandas.core.indexes.base._new_Index": self._index} | _CALLS | _KINDS
+        if wanted in own:
+            return own[wanted]
         if wanted in _PANDAS:
-            return super().find_class(module, name)
+            found = super().find_class(module, name)
+            self._callable |= {found} if wanted in _PARTS else set()
+            return found
         if wanted in _RENAMED:
             return super().find_class(*_RENAMED[wanted])
-        raise self._refused(f"import {wanted}")
+        raise self.refused(f"import {wanted}")
 
     def persistent_load(self, pid: object) -> Any:
-        raise self._refused(f"load the external object {str(pid)[:40]!r}")
+        raise self.refused(f"load the external object {str(pid)[:40]!r}")
 
-    def _refused(self, attempt: str) -> DataError:
+    def call(self, function: Any, args: tuple[Any, ...]) -> Any:
+        return function(*args) if function in self._callable else super().call(function, args)
+
+    def new(self, kind: Any, args: tuple[Any, ...]) -> Any:
+        is_empty_frame = isinstance(kind, type) and name_of(kind) in _FRAMES and args == ()
+        return kind.__new__(kind) if is_empty_frame else super().new(kind, args)
+
+    def build(self, target: Any, state: Any) -> None:
+        if not isinstance(target, _Dtype | _Array) and name_of(type(target)) not in _FRAMES:
+            super().build(target, state)
+        elif hasattr(target, "__setstate__"):
+            target.__setstate__(state)
+        else:
+            vars(target).update(state)
+
+    def _slice(self, *ends: int | None) -> slice:
+        return slice(*map(self._bounded, ends))
+
+    def _index(self, kind: type[Any], fields: dict[str, Any]) -> Any:
+        known = _INDEXES[name_of(kind)]
+        if not fields.keys() <= known or isinstance(fields.get("data"), range | kind):
+            raise self.refused(f"make a {name_of(kind)} of {', '.join(map(str, fields))}")
+        for end in ("start", "stop", "step"):
+            self._bounded(fields.get(end))
+        return kind.__new__(kind, **fields)  # type: ignore[call-overload]
+
+    def _bounded(self, end: int | None) -> int | None:
+        """A number of rows or columns, of which a file cannot hold more than it has bytes."""
+        if end is not None and not (type(end) is int and abs(end) <= self._size):
+            raise ValueError(f"{end!r:.40} rows or columns in {self._size:,} bytes")
+        return end
+
+    def refused(self, attempt: str) -> DataError:
         return DataError(
             f"pickle: {self._path}: refused, it tried to {attempt}. Only plain containers, numpy arrays and pandas "
             "frames are read; nothing was run. If you trust the file, convert it to CSV ('format: csv' in the spec)."

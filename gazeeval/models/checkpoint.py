@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gazeeval.errors import CheckpointError
@@ -23,6 +24,7 @@ State = dict[str, Tensor]
 WEIGHT_KEYS = ("state_dict", "model", "model_state_dict", "net")
 EMA_KEYS = ("state_dict_ema", "model_ema")
 PREFIXES = ("module.", "_orig_mod.", "backbone.")
+MOST_VIEWED = 100  # times the bytes of the file that tensors may have together: buffers that repeat a kernel are views
 TRAINING_ONLY = re.compile(r"^token_head\.|(^|\.)total_(ops|params)$")
 
 
@@ -62,6 +64,9 @@ def read_checkpoint(path: Path, *, weights_key: str | None = None, unsafe_load: 
     """
     content, about = read_weight_file(path, unsafe_load=unsafe_load)
     weights, state = _select(path, content, weights_key)
+    if not unsafe_load:
+        _require_data(path, state)
+    _require_numbers(path, state)
     state, notes = _clean(path, state)
     return Checkpoint(str(path), _sha256(path), state, weights, notes, **_metadata(path, about))
 
@@ -93,6 +98,37 @@ def _select(path: Path, content: Any, weights_key: str | None) -> tuple[str, Sta
     raise CheckpointError(
         f"checkpoint: {path}: no weights{asked}. Keys that hold weights: {names}; choose with --weights-key."
     )
+
+
+def _require_data(path: Path, state: State) -> None:
+    """Raise CheckpointError for tensors without data of their own, or with more than the file can hold.
+
+    A view of few numbers, repeated, has any shape; copied, it takes the memory of that shape.
+    """
+    for name, value in state.items():
+        if value.layout is not torch.strided or value.is_quantized or value.device.type != "cpu":
+            kind = "quantised" if value.is_quantized else f"{value.layout}, on device {value.device}"
+            raise CheckpointError(
+                f"checkpoint: {path}: {name}: cannot be used as a weight, got a tensor that is {kind}. "
+                "Save dense floating-point weights."
+            )
+    held, size = sum(value.numel() * value.element_size() for value in state.values()), path.stat().st_size
+    if held > MOST_VIEWED * size:
+        raise CheckpointError(
+            f"checkpoint: {path}: the tensors claim {held:,} bytes, got a file of {size:,}. Do not trust this file; "
+            "save weights that are no views of each other."
+        )
+
+
+def _require_numbers(path: Path, state: State) -> None:
+    """Raise CheckpointError for weights that are NaN: such a network has an answer, the same one to everything."""
+    for name, value in state.items():
+        missing = int(value.isnan().sum()) if value.is_floating_point() else 0
+        if missing:
+            raise CheckpointError(
+                f"checkpoint: {path}: {name}: got {missing:,} of {value.numel():,} numbers that are NaN. "
+                "The training went wrong: take an earlier checkpoint."
+            )
 
 
 def _as_state(value: Any) -> State | None:

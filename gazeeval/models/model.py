@@ -22,6 +22,7 @@ from gazeeval.models.device import resolve_device
 Colour = tuple[float, float, float]
 Origin = Literal["given", "stored", "timm"]
 
+_LARGEST = 8192  # side of an input, px: beyond it is no network but a mistake that takes all memory
 FILE_SUFFIXES = (".pt", ".pth", ".safetensors", ".bin", ".ckpt", ".tar")
 
 
@@ -252,8 +253,10 @@ def _colour(field: str, value: Sequence[float]) -> Colour:
 def _channels_first(size: int | Sequence[int]) -> tuple[int, int, int]:
     """(3, height, width) from a side, (height, width) or (3, height, width)."""
     sides = (size, size) if isinstance(size, int) else tuple(size)[-2:]
-    if len(sides) != 2 or not all(isinstance(side, int) for side in sides):
-        raise UsageError(f"input_size: got {size!r}. Give one side or height and width, in pixels.")
+    if len(sides) != 2 or not all(isinstance(side, int) and 0 < side <= _LARGEST for side in sides):
+        raise UsageError(
+            f"input_size: got {size!r}. Give one side or height and width, in pixels, of at most {_LARGEST}."
+        )
     return 3, *sides
 
 
@@ -261,11 +264,17 @@ def _try(model: Model) -> None:
     """One black image, so that a network which cannot take the input fails before the run."""
     height, width = model.geometry.height, model.geometry.width
     try:
-        shape = tuple(model.logits(torch.zeros(1, 3, height, width, device=model.device)).shape)
+        logits = model.logits(torch.zeros(1, 3, height, width, device=model.device))
     except Exception as error:  # a network may refuse a size in any way
         raise CheckpointError(
             f"model: {model.path}: {model.arch} does not take images of {height}x{width} "
             f"({architecture.first_line(error)}). Pass --input-size."
         ) from error
-    if model.num_classes == 0 or shape != (1, model.num_classes):
-        raise CheckpointError(f"model: {model.path}: not a classifier, got output {shape}. Give one with a classifier.")
+    if model.num_classes == 0 or logits.shape != (1, model.num_classes):
+        raise CheckpointError(
+            f"model: {model.path}: not a classifier, got output {tuple(logits.shape)}. Give one with a classifier."
+        )
+    if not logits.isfinite().all():
+        raise CheckpointError(
+            f"model: {model.path}: got an answer that is not finite for a black image. Take another checkpoint."
+        )

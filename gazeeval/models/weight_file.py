@@ -11,7 +11,7 @@ import json
 import pickle
 import re
 import zipfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,9 @@ import safetensors
 import torch
 from torch import Tensor
 
+from gazeeval.data.regular import require_regular
 from gazeeval.errors import CheckpointError, did_you_mean
+from gazeeval.models.rehearsal import rehearse
 
 # What training scripts store beside the weights and what cannot do harm. NumPy 1 and 2 name the same function apart.
 _numpy_scalar: Any = np.float64(0).__reduce__()[0]
@@ -69,6 +71,7 @@ def _first_bytes(path: Path) -> bytes:
         hint = f", e.g. {path / inside[0]}" if inside else ""
         raise CheckpointError(f"checkpoint: {path}, got a folder. Name the file that holds the weights{hint}.")
     try:
+        require_regular(path)
         with path.open("rb") as file:
             head = file.read(512)
     except FileNotFoundError:
@@ -110,6 +113,8 @@ def _read_pickled(path: Path, head: bytes, unsafe_load: bool) -> Any:
         raise CheckpointError(f"checkpoint: {path}: {problem}")
     with torch.serialization.safe_globals(SAFE_GLOBALS):
         try:
+            if not unsafe_load:
+                rehearse(path)
             return torch.load(path, map_location="cpu", weights_only=not unsafe_load)
         except Exception as error:  # torch raises a dozen kinds on files that are not its own
             if not unsafe_load and (names := _unsafe_globals(path, error)):
@@ -130,8 +135,10 @@ def _not_a_checkpoint(path: Path, head: bytes) -> str | None:
     """What the file seems to be instead, with the next step; None if torch may be able to read it."""
     if head.startswith(b"PK"):
         return _not_a_torch_zip(path)
-    if head.startswith(b"\x80") or head[257:262] == b"ustar":
+    if head.startswith(b"\x80"):
         return None
+    if head[257:262] == b"ustar":
+        return "this was saved by PyTorch before 0.1.10. Load it where it was made, and save it again with torch.save."
     start = head.lstrip().lower()
     for beginning, problem in OTHER_KINDS:
         if start.startswith(beginning):
@@ -143,14 +150,32 @@ def _not_a_checkpoint(path: Path, head: bytes) -> str | None:
 def _not_a_torch_zip(path: Path) -> str | None:
     if not zipfile.is_zipfile(path):
         return "the file is cut short (an interrupted download?). Download it again."
-    with zipfile.ZipFile(path) as archive:
-        names = [name.partition("/")[2] for name in archive.namelist()]
+    try:
+        with zipfile.ZipFile(path) as archive:
+            members = archive.infolist()
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, OSError) as error:
+        return f"damaged zip archive ({error}). Download it again."
+    names = [member.filename.partition("/")[2] for member in members]
     if "constants.pkl" in names:
         return (
             "this is a TorchScript program, not weights. Save its weights: "
             "torch.save(torch.jit.load(file).state_dict(), 'weights.pt')."
         )
-    return None if "data.pkl" in names else "this is a zip archive that torch.save did not write. Unpack it first."
+    if "data.pkl" not in names:
+        return "this is a zip archive that torch.save did not write. Unpack it first."
+    return _not_as_torch_zips(path, members)
+
+
+def _not_as_torch_zips(path: Path, members: Sequence[zipfile.ZipInfo]) -> str | None:
+    """``torch.save`` stores members as they are, under one folder: what else there is was made by hand."""
+    size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
+    if unpacked > size:
+        return (
+            f"the archive unpacks {size:,} bytes to {unpacked:,}, but torch.save does not compress. Load it where it "
+            "is trusted, and save it again with torch.save."
+        )
+    outside = [name for name in (member.filename for member in members) if name[0] == "/" or ".." in name.split("/")]
+    return f"the archive has a member {outside[0]!r} outside of it. Do not trust this file." if outside else None
 
 
 def _unsafe_globals(path: Path, error: Exception) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +135,11 @@ def test_a_table_lists_images_labels_and_splits(tmp_path: Path) -> None:
         ("image,label\na.png\n", r"list\.csv:2, got ''"),
         ("image,label\n", r"list\.csv, found none"),
         ("", r"list\.csv:1, got columns \. Column"),
+        ("label,image\nx\n", r"list\.csv:2, got no image"),
+        ("image,image,label\na,b,x\n", r"Column 'image' stands twice"),
+        ('image,label\n"a.png,x\n' + "b.png,x\n" * 20_000, r"list\.csv:\d+, got field larger than .*Check the quotes"),
+        (f"image,label\na.png,{'9' * 5000}\n", r"a\.png, no such file"),
+        (f"image,label\n{'a' * 5000},x\n", "no such file"),
     ],
 )
 def test_a_table_that_does_not_fit(tmp_path: Path, text: str, message: str) -> None:
@@ -213,7 +219,7 @@ def test_orientation_holds_for_size_and_pixels_alike(tmp_path: Path, orientation
     assert shown.sum() == 64
 
 
-@pytest.mark.parametrize("case", ["missing", "text", "empty", "truncated", "floats", "folder"])
+@pytest.mark.parametrize("case", ["missing", "text", "empty", "truncated", "floats", "folder", "pipe", "script"])
 def test_what_is_no_image_is_an_image_error_naming_the_file(tmp_path: Path, case: str) -> None:
     path = tmp_path / "broken.tif"
     match case:
@@ -229,6 +235,10 @@ def test_what_is_no_image_is_an_image_error_naming_the_file(tmp_path: Path, case
             Image.new("F", (4, 4)).save(path)
         case "folder":
             path.mkdir()
+        case "pipe":
+            os.mkfifo(path)
+        case "script":  # Pillow would have Ghostscript run it
+            path.write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EndComments\nshowpage\n")
     with pytest.raises(ImageError, match=r"^image: .*broken\.tif, "):
         read_image(path)
 

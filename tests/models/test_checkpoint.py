@@ -181,6 +181,15 @@ def test_namespace_and_numpy_scalars_are_harmless(tmp_path: Path, zipped: bool) 
     assert_state(checkpoint, STATE)
 
 
+@pytest.mark.parametrize("zipped", [True, False])
+def test_what_optimisers_and_schedulers_leave_is_harmless(tmp_path: Path, zipped: bool) -> None:
+    optimiser = torch.optim.Adam([nn.Parameter(torch.ones(2))])
+    scheduler = torch.optim.lr_scheduler.MultiStepLR(optimiser, [30, 60])  # keeps a Counter
+    more = {"optimizer": optimiser.state_dict(), "lr": scheduler.state_dict(), "rng": torch.get_rng_state()}
+    path = saved(tmp_path, {"model": STATE, **more}, _use_new_zipfile_serialization=zipped)
+    assert_state(read_checkpoint(path), STATE)
+
+
 def test_metadata_of_the_wrong_kind(tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="model_args, got 'depth=4'"):
         reread(tmp_path, {"state_dict": STATE, "model_args": "depth=4"})
@@ -272,3 +281,43 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
         read_checkpoint(tmp_path / "weigths.pt")
     with pytest.raises(CheckpointError, match=r"got a folder\. Name the file .*weights\.pt"):
         read_checkpoint(tmp_path)
+
+
+def test_an_archive_that_unpacks_to_more_than_it_is(tmp_path: Path) -> None:
+    path = saved(tmp_path, {"a": torch.zeros(100_000)})
+    with zipfile.ZipFile(path) as archive:
+        members = {name: archive.read(name) for name in archive.namelist()}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in members.items():
+            archive.writestr(name, content)
+    with pytest.raises(CheckpointError, match=r"unpacks [\d,]+ bytes to 40\d,\d{3}, but torch.save does not compress"):
+        read_checkpoint(path)
+
+
+def test_views_are_copied_in_moderation(tmp_path: Path) -> None:
+    kernel = torch.ones(1, 3).expand(8, 3)
+    assert_state(reread(tmp_path, {"blur": kernel}), {"blur": kernel.contiguous()})
+    with pytest.raises(CheckpointError, match=r"the tensors claim 12,000,000 bytes, got a file of [\d,]+\."):
+        reread(tmp_path, {"blur": torch.ones(1, 3).expand(1_000_000, 3)})
+
+
+@pytest.mark.filterwarnings("ignore:Validating sparse")
+@pytest.mark.parametrize(
+    ("value", "kind"),
+    [(torch.eye(3).to_sparse(), "torch.sparse_coo"), (torch.empty(3, device="meta"), "on device meta")],
+)
+def test_tensors_without_data_of_their_own(tmp_path: Path, value: torch.Tensor, kind: str) -> None:
+    with pytest.raises(CheckpointError, match=rf"fc: cannot be used as a weight, got a tensor that is .*{kind}"):
+        reread(tmp_path, {"fc": value})
+
+
+def test_weights_that_are_nan(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match=r"fc: got 1 of 2 numbers that are NaN\. The training went wrong"):
+        reread(tmp_path, {"fc": torch.tensor([1.0, torch.nan])})
+    assert_state(reread(tmp_path, {"mask": torch.tensor([-torch.inf])}), {"mask": torch.tensor([-torch.inf])})
+
+
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "weights.pt")
+    with pytest.raises(CheckpointError, match=r"weights\.pt: not a regular file"):
+        read_checkpoint(tmp_path / "weights.pt")

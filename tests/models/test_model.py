@@ -149,7 +149,7 @@ def test_transformer_of_another_input_size(tmp_path: Path) -> None:
     [
         ({"mean": (0.5,)}, "mean: got"),
         ({"std": (0.5, 0.5, 0.0)}, "std: got"),
-        ({"input_size": 0}, "input size, got 0x0"),
+        ({"input_size": 0}, r"input_size: got 0\."),
         ({"crop_pct": 1.5}, "crop_pct"),
         ({"device": "gpu"}, "device: got 'gpu'"),
     ],

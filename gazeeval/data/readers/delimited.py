@@ -95,6 +95,8 @@ def read_delimited(
             duration, or another value that is not a number. Rows count from 1 below the header, blank lines left out.
         UsageError: a name in ``columns`` that is not one of ours, a delimiter of several characters.
     """
+    if not files:
+        raise DataError(f"{_WHAT}: no files given. Name at least one in gaze.files.")
     check_names(columns, files, (*WORDS, *NUMBERS))
     layout, where = layout or Layout(), where or {}
     parts, filled = [], 0

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gazeeval.data.readers.mat5 import check_mat5
 from gazeeval.data.readers.table import read_bytes
 from gazeeval.errors import DataError
 from gazeeval.optional import optional_module
@@ -30,6 +31,7 @@ def load_mat(path: Path) -> dict[str, Any]:
     what = f"{_WHAT}: {path}"
     read_bytes(path, _WHAT, 1)  # says what is wrong with the path
     try:
+        check_mat5(path)
         with warnings.catch_warnings():
             warnings.simplefilter("error", MatReadWarning)
             content: dict[str, Any] = loadmat(path, simplify_cells=True)

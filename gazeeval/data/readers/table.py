@@ -10,6 +10,7 @@ from typing import Any, Literal, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
+from gazeeval.data.regular import require_regular
 from gazeeval.errors import DataError
 
 Kind = Literal["fixations", "samples"]
@@ -191,6 +192,7 @@ def read_text(path: Path, what: str, encoding: str = "utf-8", *, may_be_empty: b
 def read_bytes(path: Path, what: str, count: int = -1) -> bytes:
     """The file, or its first ``count`` bytes; or a DataError that names it."""
     try:
+        require_regular(path)
         with path.open("rb") as file:
             return file.read(count)
     except OSError as error:
