@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_OUT ?= demo-run
 
-.PHONY: demo test check slow docs wheel benchmarks clean
+.PHONY: demo test check slow fuzz docs wheel bench benchmarks clean
 
 demo: $(READY)
 	rm -rf $(DEMO_OUT)
@@ -18,6 +18,11 @@ test: $(READY)
 slow: $(READY)
 	$(BIN)/pytest -m slow
 
+# for a nightly job: random damage to every kind of input, as long as one likes; what it finds stays in tests/hostile/corpus
+FUZZ ?= 5000
+fuzz: $(READY)
+	GAZEEVAL_FUZZ=$(FUZZ) $(BIN)/pytest tests/hostile/test_fuzz.py
+
 check: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
@@ -28,6 +33,10 @@ docs: $(READY)
 
 wheel: $(READY)
 	$(BIN)/python -m build
+
+# every goal for speed and memory, into docs/performance.md; `make benchmarks` prints details of single parts
+bench: $(READY)
+	$(BIN)/python -m benchmarks --store docs/performance.md
 
 benchmarks: $(READY)
 	$(BIN)/python benchmarks/gaze_density.py

@@ -21,10 +21,14 @@ COMMANDS = {
     "ceiling": "score one viewer against the others: as near as people come",
     "sensitivity": "score the mixes of a run under other gaze recipes",
     "agreement": "score the maps that methods rely on against gaze",
+    "bench": "time mixing beside a training step on this machine",
     "validate": "check images, labels and gaze of a data set",
-    "show": "draw an image with its gaze",
+    "show": "draw pairs with their mixes, or the gaze on an image",
     "list": "show methods, data sets or metrics",
     "cache": "show or clear what is kept of parsed gaze files",
+    "pairs": "write the pairs that a run would take",
+    "doctor": "say what this machine and this installation have",
+    "completion": "print what makes a shell complete commands and options",
 }
 INTERRUPTED, TERMINATED = 128 + signal.SIGINT, 128 + signal.SIGTERM
 
@@ -90,6 +94,13 @@ def _exit_code(args: list[str]) -> int:
     except BrokenPipeError:  # nobody reads the output any more
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except OSError as error:  # a disk that is full, a folder that went away
+        if "-v" in args or "--verbose" in args:
+            traceback.print_exception(error)
+        what, why = error.filename or "files", error.strerror or str(error)
+        click.echo(f"error: {what}: cannot be read or written, got {why}. Mend that and try again.", err=True)
+        _tell_notes(error)
+        return 1
     return result if isinstance(result, int) else 0
 
 

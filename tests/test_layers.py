@@ -10,7 +10,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [  # bottom to top; a module imports from its own layer or from below
-    {"errors", "types", "registry", "cache", "config", "share", "version"},
+    {"errors", "types", "registry", "cache", "config", "share", "version", "optional", "plain_yaml"},
     {"data"},
     {"models"},
     {"signals"},
@@ -22,7 +22,7 @@ LAYERS = [  # bottom to top; a module imports from its own layer or from below
     {"report"},
     {"job"},
     {"manifest"},
-    {"run", "api", "testing", "gaze_agreement", "robustness", "validation"},
+    {"run", "api", "testing", "training", "bench", "doctor", "gaze_agreement", "robustness", "validation"},
     {"cli", "__main__"},
 ]
 LEVEL = {name: level for level, names in enumerate(LAYERS) for name in names}

@@ -206,7 +206,8 @@ class Agreement:
 
     def _maps(self, images: LoadedImages) -> Iterator[Tensor]:
         """(n, h, w) for each of ``maps``."""
-        pixels = torch.from_numpy(images.pixels).to(self.device, non_blocking=True).permute(0, 3, 1, 2).float().div_(255)
+        channels_last = torch.from_numpy(images.pixels).to(self.device, non_blocking=True)
+        pixels = channels_last.permute(0, 3, 1, 2).float().div_(255)
         labels = torch.from_numpy(self.dataset.labels[images.rows]).to(self.device)
         answers = self.networks.answer(set(self.maps.values()), pixels, labels)
         for request in self.maps.values():
