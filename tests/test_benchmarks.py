@@ -42,7 +42,10 @@ def quick(demo: photos.Photos, monkeypatch: pytest.MonkeyPatch) -> goals.Options
     return goals.Options(CPU, repeats=1, quick=True)
 
 
-@pytest.mark.parametrize("name", ["gaze", "saliency", "families", "run", "together"])
+@pytest.mark.parametrize(
+    "name",
+    ["gaze", "saliency", "families", *(pytest.param(name, marks=pytest.mark.slow) for name in ("run", "together"))],
+)
 def test_every_goal_gives_rows(name: str, quick: goals.Options) -> None:
     threads = torch.get_num_threads()
     rows = list(goals.MEASURES[name](quick))

@@ -146,7 +146,7 @@ def test_a_folder_in_use_is_refused(tmp_path: Path, stopped: Path) -> None:
             resume(stopped)
 
 
-@pytest.mark.parametrize("kills", [3, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("kills", [2, pytest.param(20, marks=pytest.mark.slow)])
 def test_killed_again_and_again_it_ends_with_the_same_files(tmp_path: Path, whole: Path, kills: int) -> None:
     folder, when = tmp_path / "run", random.Random(0)
     while kills:

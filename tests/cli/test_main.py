@@ -56,7 +56,7 @@ def test_help_lists_every_option_under_a_subject(gazeeval: Command) -> None:
     text = gazeeval("run", "--help").out
     before, _, output = text.partition("\nOutput:\n")
     for name in RunConfig.model_fields:
-        where = output if name in {"out", "masks", "save_images"} else before
+        where = output if name in {"out", "format", "masks", "save_images"} else before
         assert f"--{name.replace('_', '-')}" in where
 
 
@@ -126,7 +126,7 @@ def test_every_mistake_is_named(gazeeval: Command) -> None:
     [
         ("sede: 3", "sede: unknown option (did you mean 'seed'?). See gazeeval run --help."),
         ("seed: abc", "seed: got 'abc'. Give a whole number."),
-        ("a: [", "cannot be read, got while parsing a flow node"),
+        ("a: [", "no plain YAML, expected the node content, but found '<stream end>' at line 1"),
         ("- seed", "got ['seed']. Write one 'option: value' per line, e.g. seed: 0."),
     ],
 )

@@ -304,7 +304,7 @@ def test_draws() -> None:
     assert PuzzleMix(blocks=7).draw(PairRng(0, "puzzlemix", [3]), (224, 224)).blocks.tolist() == [7]
 
 
-@pytest.mark.parametrize("spec", ["solver=primal-dual", "transport=false", "t_size=4,blocks=2", "levels=2,blocks=8"])
+@pytest.mark.parametrize("spec", ["solver=primal-dual", "transport=false", "t_size=8,blocks=2", "levels=2,blocks=8"])
 def test_options_keep_the_contract(spec: str) -> None:
     check_mixer(parse_method(f"puzzlemix:{spec}"))
 
