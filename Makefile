@@ -6,7 +6,7 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 DEMO_OUT ?= demo-run
 
-.PHONY: demo test check slow fuzz docs wheel bench benchmarks clean
+.PHONY: demo test check slow fuzz docs wheel bench gpu clean
 
 demo: $(READY)
 	rm -rf $(DEMO_OUT)
@@ -34,16 +34,15 @@ docs: $(READY)
 wheel: $(READY)
 	$(BIN)/python -m build
 
-# every goal for speed and memory, into docs/performance.md; `make benchmarks` prints details of single parts
+# every goal for speed and memory, into docs/performance.md; single parts: python benchmarks/puzzlemix.py and so on
 bench: $(READY)
 	$(BIN)/python -m benchmarks --store docs/performance.md
 
-benchmarks: $(READY)
-	$(BIN)/python benchmarks/gaze_density.py
-	$(BIN)/python benchmarks/fine_grained.py
-	$(BIN)/python benchmarks/mixing.py
-	$(BIN)/python benchmarks/pairing.py
-	$(BIN)/python benchmarks/puzzlemix.py
+# on a machine with a GPU: every test on it too, how far it is from the CPU, and the goals for it
+gpu: $(READY)
+	$(BIN)/pytest
+	$(BIN)/python -m benchmarks.devices --device cuda --store docs/performance.md
+	$(BIN)/python -m benchmarks --device cuda --store docs/performance.md
 
 # uv is fetched with pip into the environment itself where the machine has none
 $(READY): pyproject.toml constraints.txt

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import subprocess
 import sys
+from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -76,15 +77,15 @@ Measure = Callable[[Options], Rows]
 
 
 def gaze(options: Options) -> Rows:
-    """Densities of 512 images, in groups of 64 as in a run."""
+    """Densities of 512 images, in groups of 64 as in a run: the maps of a group go before the next are made."""
     host = gaze_density.gaze()
     on_device = [part.to(options.device) for part in host]
     starts = range(0, gaze_density.IMAGES, gaze_density.GROUP)
     parts = [slice(start, start + gaze_density.GROUP) for start in starts]
     taken = interleaved(
         {
-            "ours": lambda: [gaze_density.ours(*(each[part] for each in on_device)) for part in parts],
-            "reference": lambda: [gaze_density.reference(*(each[part] for each in host)) for part in parts],
+            "ours": lambda: deque((gaze_density.ours(*(each[part] for each in on_device)) for part in parts), 0),
+            "reference": lambda: deque((gaze_density.reference(*(each[part] for each in host)) for part in parts), 0),
         },
         options.few if options.quick else options.repeats,
         options.device,

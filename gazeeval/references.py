@@ -67,8 +67,8 @@ class References:
 
     def centre(self, group: GroupGaze) -> Prediction:
         """lam from the mean density of all other images in place of the pair's own: where people look anyway."""
-        own = group.density[group.pairs.source].double() + group.density[group.pairs.target].double()
-        prior = (self._total - own).clamp(min=0)
+        source, target = (group.density[rows] for rows in (group.pairs.source, group.pairs.target))
+        prior = (self._total.float() - source).sub_(target).clamp_(min=0)
         lam, _, _ = lam_gaze(group.placement, prior, prior)
         return Prediction(lam, {})
 

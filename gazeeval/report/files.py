@@ -25,7 +25,7 @@ from pandas.api.types import pandas_dtype, union_categoricals
 from gazeeval.errors import DataError
 from gazeeval.report.columns import FILES, Columns, extra_column, from_description
 
-_ROWS = 50_000  # of a table that are parsed at once
+_ROWS = 10_000  # of a table that are parsed at once
 
 
 @dataclass(frozen=True)
