@@ -98,8 +98,10 @@ class DataConfig(BaseModel):
 
     device: str = Field("auto", description="one of auto, cpu, cuda, cuda:1, mps")
     batch_size: Annotated[int | None, BeforeValidator(_auto)] = Field(
-        None, ge=1, description="images or pairs in one pass of the network; auto: all of a group; halved where "
-        "the device runs out of memory"
+        None,
+        ge=1,
+        description="images or pairs in one pass of the network; auto: all of a group; halved where "
+        "the device runs out of memory",
     )
     workers: int = Field(2, ge=0, description="threads that read images")
     deterministic: bool = Field(
@@ -211,7 +213,9 @@ def read_config(path: Path, kind: type[DataConfig]) -> dict[str, object]:
     try:
         options = plain_yaml.load(path.read_text(encoding="utf-8")) or {}
     except yaml.YAMLError as error:
-        raise UsageError(f"--config: {path}: no plain YAML, {plain_yaml.problem(error)} Give a YAML file of options.") from None
+        raise UsageError(
+            f"--config: {path}: no plain YAML, {plain_yaml.problem(error)} Give a YAML file of options."
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or error
         raise UsageError(f"--config: {path}: cannot be read, got {why}. Give a YAML file of options.") from None
