@@ -27,15 +27,14 @@ from pathlib import Path
 from typing import Any, NoReturn
 from unittest import mock
 
-import numpy as np
-from PIL import Image
-
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "docs" / "reliability.md"
 START, END = "<!-- faults: benchmarks/faults.py -->", "<!-- end of faults -->"
 WIDTH = 150
 
-sys.path.insert(0, str(ROOT))
+sys.path[:0] = [str(ROOT), str(ROOT / "tests" / "support")]
+from little import lay_out  # noqa: E402
+
 from gazeeval.data.pictures import read_image  # noqa: E402
 from tests.hostile import attacks  # noqa: E402
 
@@ -78,7 +77,7 @@ def observe(fault: Fault) -> Outcome:
     err, code = io.StringIO(), 0
     with tempfile.TemporaryDirectory() as name, contextlib.redirect_stderr(err):
         folder = Path(name)
-        lay_out(folder)
+        lay_out(folder, SPEC)
         with fault.inject(folder) as args, mock.patch("sys.argv", ["gazeeval", *map(str, args)]):
             try:
                 with contextlib.redirect_stdout(io.StringIO()):
@@ -88,19 +87,6 @@ def observe(fault: Fault) -> Outcome:
             except Exception as error:  # as Python ends: with a traceback and 1
                 return Outcome(1, f"Traceback ... {type(error).__name__}: {error}".replace(f"{folder}/", ""))
         return Outcome(code, _said(err.getvalue(), folder))
-
-
-def lay_out(folder: Path) -> None:
-    """Twelve noisy images of three classes, two fixations each."""
-    rng = np.random.default_rng(0)
-    names = [f"{row:02d}.png" for row in range(12)]
-    for name in names:
-        Image.fromarray(rng.integers(0, 256, (40, 48, 3), dtype=np.uint8)).save(folder / name)
-    labels = [f"{name},{'abc'[row % 3]}" for row, name in enumerate(names)]
-    points = [f"{name},{x:.1f},{y:.1f}" for name in names for x, y in rng.uniform((0, 0), (48, 40), (2, 2))]
-    (folder / "images.csv").write_text("\n".join(["image,label", *labels]))
-    (folder / "gaze.csv").write_text("\n".join(["image,x,y", *points]))
-    (folder / "little.yaml").write_text(SPEC)
 
 
 def _run(folder: Path, *options: object) -> Args:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from gazeeval.cli.output import write_text
 
 from gazeeval.errors import UsageError
 
@@ -89,15 +90,13 @@ def command(
 
     network = load_model(model, arch=arch, device=device, input_size=input_size, pretrained=False)
     table = mixing_cost(method or METHODS, network, batch_sizes=batch_sizes, repeats=repeats, progress=not quiet)
-    if out is not None:
-        _write(table, out)
     if as_json:
         click.echo(table.to_json(orient="records", indent=2))
     else:
         click.echo(_printed(table))
         click.echo(f"{network.describe()}, {table['device'][0]}, {repeats} rounds")
     if out is not None:
-        click.echo(str(out), err=as_json)
+        write_text("bench", out, table.to_csv(index=False, float_format="%.6g", lineterminator="\n"))
 
 
 def _printed(table: pd.DataFrame) -> str:
@@ -116,13 +115,3 @@ def _printed(table: pd.DataFrame) -> str:
     ]
     align = ("left", *["right"] * (len(_HEADER) - 1))
     return tabulate([_HEADER, *rows], tablefmt="plain", colalign=align, disable_numparse=True)
-
-
-def _write(table: pd.DataFrame, path: Path) -> None:
-    from gazeeval.report.files import replacing
-
-    try:
-        with replacing(path) as stream:
-            stream.write(table.to_csv(index=False, float_format="%.6g", lineterminator="\n").encode())
-    except OSError as error:
-        raise UsageError(f"--out: {path}, cannot be written: {error.strerror}. Name another file.") from None

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
+from gazeeval.cli.output import write_text
 
 from gazeeval.errors import UsageError
 
@@ -99,9 +100,9 @@ def command(
     for note in notes:
         click.echo(f"note: {note}", err=True)
     if out is not None:
-        _write(out, text)
+        write_text("compare", out, text)
     elif len(runs) == 1 and not breakdown:
-        _write(runs[0] / "comparisons.csv", _csv(findings.table))
+        write_text("compare", runs[0] / "comparisons.csv", _csv(findings.table))
 
 
 def _compared(methods: Methods, metrics: Sequence[str], baseline: str | None, level: float) -> _Findings:
@@ -273,14 +274,3 @@ def _csv(table: pd.DataFrame) -> str:
 def _json(table: pd.DataFrame) -> str:
     rows = table.astype(object).where(table.notna(), None).to_dict("records")
     return json.dumps(rows, indent=2) + "\n"
-
-
-def _write(path: Path, text: str) -> None:
-    from gazeeval.report.files import replacing
-
-    try:
-        with replacing(path) as stream:
-            stream.write(text.encode())
-    except OSError as error:
-        raise UsageError(f"compare: {path}, cannot be written: {error.strerror}. Name a file with --out.") from None
-    click.echo(f"wrote {path}", err=True)

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from gazeeval.cli.output import write_text
 
 from gazeeval.errors import GazeEvalError, UsageError
 
@@ -64,7 +65,7 @@ def command(runs: tuple[Path, ...], to: str, out: Path | None, gallery: bool, ro
     if page is None:
         click.echo(text, nl=False)
     else:
-        _write(page, text)
+        write_text("report", page, text)
 
 
 _LEFT_OUT = "Pictures were left out with --no-gallery."
@@ -96,14 +97,3 @@ def _table(ranked: Ranked, to: str) -> str:
     if to == "csv":
         return summary_pivot(ranked).to_csv(index=False, float_format="%.9g", lineterminator="\n")
     return {"md": markdown_table, "latex": latex_table}[to](ranked)
-
-
-def _write(path: Path, text: str) -> None:
-    from gazeeval.report.files import replacing
-
-    try:
-        with replacing(path) as stream:
-            stream.write(text.encode())
-    except OSError as error:
-        raise UsageError(f"report: {path}, cannot be written: {error.strerror}. Name a file with --out.") from None
-    click.echo(f"wrote {path}", err=True)

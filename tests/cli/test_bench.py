@@ -37,7 +37,7 @@ def test_table_and_file(gazeeval: Command, tmp_path: Path) -> None:
     ]
     assert [line.split()[-1] for line in lines[:6]] == ["-"] * 5 + ["7"]
     assert "resnet10t" in lines[6]
-    assert lines[7:] == [str(out)]
+    assert done.err.splitlines()[-1] == f"wrote {out}"
     table = pd.read_csv(out)
     assert table["batch_size"].tolist() == [4, 4, 8, 8, 64, 64]
     assert (table["percent"] > 0).all()
@@ -69,7 +69,7 @@ def test_a_name_of_timm_needs_no_download(gazeeval: Command) -> None:
             ["-m", "cutmix", "-b", "2", "-o", "{tmp}/no/bench.csv"],
             "--out: {tmp}/no/bench.csv, got a folder that does not exist",
         ),
-        (["-m", "cutmix", "-b", "2", "-o", "{tmp}"], "--out: {tmp}, cannot be written: Is a directory"),
+        (["-m", "cutmix", "-b", "2", "-o", "{tmp}"], "bench: {tmp}, cannot be written: Is a directory"),
     ],
 )
 def test_mistakes(gazeeval: Command, tmp_path: Path, args: list[str], message: str) -> None:

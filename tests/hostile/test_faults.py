@@ -12,6 +12,7 @@ from types import ModuleType
 import pandas as pd
 import pytest
 from command import Command
+from little import lay_out
 
 ROOT = Path(__file__).parents[2]
 MOST_MEMORY = 400_000_000
@@ -63,7 +64,7 @@ def test_it_ends_as_the_page_says(fault: object) -> None:
 
 def test_formulas_and_markup_come_out_as_they_went_in(gazeeval: Command, tmp_path: Path) -> None:
     """A spreadsheet would calculate the name; quoting it would make it another name. Files say what the data say."""
-    faults.lay_out(tmp_path)
+    lay_out(tmp_path, faults.SPEC)
     with faults.formulas(tmp_path) as args:
         assert gazeeval(*args).code == 0
     pairs = pd.read_csv(tmp_path / "out" / "pairs.csv", dtype=str)
