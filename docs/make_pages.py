@@ -28,6 +28,7 @@ from gazeeval.mixers.base import MIXERS, GroupMixer, Mixer
 from gazeeval.report.columns import FILES, Columns
 from gazeeval.robustness.tables import FILES as ROBUSTNESS_FILES
 from gazeeval.signals import base as signals
+from gazeeval.validation.validate import checks
 
 TESTS = Path(__file__).parents[1] / "tests"
 SECTIONS = ("Symbols and options", "Symbols", "Options", "Deviations")
@@ -69,7 +70,7 @@ def on_page_markdown(markdown: str, **_: Any) -> str:
 
 def filled(markdown: str) -> str:
     """A page with its marks, such as ``<!-- columns -->``, replaced. KeyError for a mark that is not known."""
-    makers = {"methods": methods_table, "columns": columns_tables, "commands": commands_help}
+    makers = {"methods": methods_table, "columns": columns_tables, "commands": commands_help, "checks": checks_table}
     return re.sub(r"^<!-- (\w+) -->$", lambda mark: makers[mark[1]](), markdown, flags=re.MULTILINE)
 
 
@@ -249,6 +250,11 @@ def commands_help() -> str:
         context = click.Context(found, info_name=name, parent=root, max_content_width=100, terminal_width=100)
         parts += [f"## gazeeval {name}", f"```text\n{found.get_help(context)}\n```"]
     return "\n\n".join(parts)
+
+
+def checks_table() -> str:
+    """The checks of ``gazeeval validate``."""
+    return _table(["code", "holds if"], [[code, name] for code, name in sorted(checks().items())])
 
 
 def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

@@ -184,6 +184,7 @@ def test_marks_are_filled() -> None:
         assert f"\n## {file}\n" in filled["files.md"]
         assert all(f"| `{column.name}` |" in filled["files.md"] for column in columns)
     assert "gazeeval compare [OPTIONS] RUN..." in filled["commands.md"]
+    assert "| G115 | gaze is inside images |" in filled["datasets.md"]
 
 
 @pytest.mark.filterwarnings("default")
