@@ -26,6 +26,8 @@ from gazeeval.errors import DataError
 from gazeeval.report.columns import FILES, Columns, extra_column, from_description
 
 _ROWS = 10_000  # of a table that are parsed at once
+# pandas 2 misses the last bit of many floats unless told otherwise, pandas 3 never does and deprecates being told
+_EXACT: dict[str, Any] = {} if int(pd.__version__.partition(".")[0]) > 2 else {"float_precision": "round_trip"}
 
 
 @dataclass(frozen=True)
@@ -126,11 +128,11 @@ def read_by_method(path: Path, columns: Columns, names: Sequence[str]) -> Iterat
     """
     dtypes = _dtypes(path, columns)
     asked = [name for name in dict.fromkeys(("method", *names)) if name in dtypes]
-    texts = [name for name in asked if dtypes[name] == "string"]
+    dtypes = {name: "category" if dtype == "string" else dtype for name, dtype in dtypes.items()}
     parts = (
-        (str(method), part.astype(dict.fromkeys(texts, "category")))
+        (str(method), part)
         for chunk in _parsed(path, dtypes, asked)
-        for method, part in chunk.groupby("method", sort=False)
+        for method, part in chunk.groupby("method", sort=False, observed=True)
     )
     for method, same in groupby(parts, key=itemgetter(0)):
         frames = [part for _, part in same]
@@ -161,17 +163,15 @@ def _dtypes(path: Path, columns: Columns) -> dict[str, str]:
 
 def _parsed(path: Path, dtypes: Mapping[str, str], names: Sequence[str]) -> Iterator[pd.DataFrame]:
     """The columns ``names`` of a CSV file with the columns ``dtypes``, some rows at a time. Raises DataError."""
-    # pandas 2 misses the last bit of many floats unless told otherwise, pandas 3 deprecates being told: NumPy does it
-    floats = [name for name in names if dtypes[name].startswith("Float")]
-    options: dict[str, Any] = {"dtype": {**dtypes, **dict.fromkeys(floats, "string")}}
+    # parsed as floats of NumPy, which is exact; those of pandas are not everywhere
+    floats = {name: dtypes[name] for name in names if dtypes[name].startswith("Float")}
+    options: dict[str, Any] = {"dtype": {**dtypes, **dict.fromkeys(floats, "float64")}, **_EXACT}
     if len(names) < len(dtypes):  # with it, pandas overlooks lines that are too long
         options["usecols"] = list(names)
     try:
         with pd.read_csv(path, chunksize=_ROWS, keep_default_na=False, na_values=[""], **options) as chunks:
             for chunk in chunks:
-                for name in floats:
-                    chunk[name] = chunk[name].fillna("nan").to_numpy(dtype=object).astype(np.float64)
-                yield chunk.astype({name: dtypes[name] for name in names})
+                yield chunk.astype(floats)
     except ValueError as error:  # includes pandas' ParserError
         raise DataError(f"malformed table: {path}, got {error}. Restore the file or run again.") from None
 
