@@ -119,7 +119,7 @@ def read_csv(path: Path, columns: Columns) -> pd.DataFrame:
 
 
 def read_by_method(path: Path, columns: Columns, names: Sequence[str]) -> Iterator[tuple[str, pd.DataFrame]]:
-    """Method -> the columns ``names`` of its rows in an inconsistency.csv; texts are categories.
+    """Method -> the columns ``names`` of its rows in an inconsistency.csv, and its name; texts are categories.
 
     One method is in memory at a time, in the order of the file. Columns that the file lacks are all missing.
 
@@ -136,8 +136,11 @@ def read_by_method(path: Path, columns: Columns, names: Sequence[str]) -> Iterat
     )
     for method, same in groupby(parts, key=itemgetter(0)):
         frames = [part for _, part in same]
-        whole = {name: _whole([frame.pop(name) for frame in frames]) for name in asked}  # never two of all columns
-        yield method, pd.DataFrame(whole).reindex(columns=list(names))
+        columns_of = {name: _whole([frame.pop(name) for frame in frames]) for name in asked}  # never two of all columns
+        rows = pd.DataFrame(columns_of, copy=False)
+        del columns_of, frames
+        yield method, rows.assign(**dict.fromkeys(set(names) - set(asked), np.nan))
+        del rows
 
 
 def _whole(parts: list[pd.Series[Any]]) -> Any:

@@ -85,6 +85,7 @@ def _write_tables(folder: Path, manifest: dict[str, Any]) -> None:
                 class_names=manifest["data"]["classes"],
             )
         )
+        del rows  # before those of the next method are read
     write_csv(pd.concat(groups), folder / "groups.csv", FILES["groups.csv"])
     write_csv(pd.concat(summaries), folder / "summary.csv", FILES["summary.csv"])
     if "parquet" in options.get("format", ()):
