@@ -39,10 +39,11 @@ class Passes:
             part = slice(start, min(start + (self.size or count), count))
             try:
                 results.append(work(part))
-            except torch.OutOfMemoryError as error:
-                self._halve(part.stop - start, str(error))
-            else:
                 start = part.stop
+                continue
+            except torch.OutOfMemoryError as error:
+                why = str(error)
+            self._halve(part.stop - start, why)  # not before the error is gone, which holds what the pass has made
         return results
 
     def _halve(self, tried: int, why: str) -> None:
