@@ -11,7 +11,6 @@ import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import replace
 from functools import partial
 
 import numpy as np
@@ -19,20 +18,17 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.nn.functional import adaptive_avg_pool2d, cross_entropy
+from torch.nn.functional import cross_entropy
 from tqdm import tqdm
 
 from gazeeval.data.dataset import load_dataset
-from gazeeval.data.density import GazeRecipe, Sigma
 from gazeeval.data.loader import ImageLoader
 from gazeeval.data.random import PairRng
-from gazeeval.errors import GazeEvalError, UsageError
-from gazeeval.mixers.base import AnyMixer, FeatureMixer, GroupMixer, canonical_name, parse_method
+from gazeeval.errors import GazeEvalError
+from gazeeval.mixers.base import AnyMixer, canonical_name, parse_method
 from gazeeval.models.model import Model
-from gazeeval.pairing import GRID, own_sources
-from gazeeval.signals.base import CentrePrior, GazeDensity, Signal, Signals
 from gazeeval.signals.networks import Networks
-from gazeeval.types import PairBatch
+from gazeeval.training import MixTransform
 
 PUBLISHED: Mapping[tuple[str, int], float] = {
     ("saliencymix", 64): 923.0,
@@ -104,9 +100,8 @@ def mixing_cost(
 
     A step is forward, backward and the update of SGD with momentum, in float32, on a copy of the network in train mode.
     Mixing is all that a method adds: signals of the images (gradients and other passes of the network included),
-    partners, draws, the mixed images and their labels. What a method reads from the mixed image costs a pass here, as
-    in an evaluation; a training loop may take it from its own. Images are those of the demo data at the size of the
-    network's input; steps and methods take turns.
+    partners, draws, the mixed images and their soft targets, as `gazeeval.training.MixTransform` makes them. Images are
+    those of the demo data at the size of the network's input; steps and methods take turns.
 
     Args:
         methods: specs or mixers.
@@ -120,23 +115,24 @@ def mixing_cost(
         step), percent_low, percent_high (its quartiles), published_percent (`PUBLISHED`, else missing).
 
     Raises:
-        UsageError: a method that mixes inside the network, or that asks the network for what it cannot give.
+        UsageError: a method that `MixTransform` refuses, or that asks the network for what it cannot give.
         GazeEvalError: the memory of the device does not hold a batch.
     """
-    mixers = {canonical_name(mixer): mixer for mixer in map(_mixer, methods)}
-    networks = Networks(model)
+    given = [parse_method(method) if isinstance(method, str) else method for method in methods]
+    mixers = {canonical_name(mixer): mixer for mixer in given}
+    mixes: dict[str, Callable[..., object]] = {
+        name: MixTransform(mixer, model=model, seed=seed) for name, mixer in mixers.items()
+    }
     for name, mixer in mixers.items():
-        _check(name, mixer, networks)
-    images, labels, gaze = _demo_batch(model, max(batch_sizes), seed)
+        Networks(model).check(name, mixer.needs() | mixer.needs_mixed())
+    images, labels = _demo_batch(model, max(batch_sizes), seed)
     rows = []
     calls = len(batch_sizes) * repeats * (1 + len(mixers))
     with tqdm(total=calls, unit="call", disable=None if progress else True, file=sys.stderr) as bar:
         for size in batch_sizes:
-            order = torch.arange(size, device=model.device)
-            pairs = PairBatch(images[:size], labels[:size], order, order.roll(1))
-            known: dict[Signal, Tensor] = dict.fromkeys((GazeDensity(), CentrePrior()), gaze[:size])  # time is the same
-            works: dict[str, Work] = {STEP: training_step(model, pairs.images, pairs.labels)}
-            works |= {name: partial(mix_batch, mixer, networks, pairs, known, seed) for name, mixer in mixers.items()}
+            batch = images[:size], labels[:size]
+            works: dict[str, Work] = {STEP: training_step(model, *batch)}
+            works |= {name: partial(mix, *batch) for name, mix in mixes.items()}
             with _enough_memory(size):
                 taken = interleaved(works, repeats, model.device, clock=clock, before=bar.update)
             rows += [_row(name, mixer, size, model.device, taken) for name, mixer in mixers.items()]
@@ -156,46 +152,11 @@ def training_step(model: Model, images: Tensor, labels: Tensor) -> Work:
     return step
 
 
-def mix_batch(
-    mixer: AnyMixer, networks: Networks, pairs: PairBatch, known: Mapping[Signal, Tensor], seed: int
-) -> tuple[Tensor, Tensor]:
-    """The mixed images of one batch, (b, 3, h, w), and their labels: (b,) shares of the source, or (b, n) of all images
-    where any number of them is mixed. ``known`` signals (n, ...) are not asked for. As in training, partners of a
-    method's own are found on a grid of 32 x 32 cells, in a run on whole maps.
-    """
-    answers = networks.answer(mixer.needs() - known.keys(), pairs.images, pairs.labels)
-    signals = Signals({**answers, **known}, pairs.source, pairs.target)
-    if mixer.pairing != "run":
-        grid = adaptive_avg_pool2d(mixer.pairing_maps(signals), (min(pairs.size[0], GRID), min(pairs.size[1], GRID)))
-        pairs = replace(pairs, source=own_sources(grid, pairs))
-        signals = signals.of(pairs.source, pairs.target)
-    ids = range(len(pairs) if mixer.scope == "pair" else 1)
-    draws = mixer.draw(PairRng(seed, type(mixer).name, ids), pairs.size).to(pairs.images.device)
-    if isinstance(mixer, GroupMixer):
-        composed = mixer.compose(pairs, signals, draws)
-        return composed.blend(pairs.images), composed.shares()
-    placement = mixer.place(pairs, signals, draws)
-    mixed = placement.blend_pairs(pairs)
-    each = torch.arange(len(pairs), device=mixed.device)
-    seen = Signals(networks.answer(mixer.needs_mixed(), mixed, None), each, each)
-    return mixed, mixer.weigh(pairs, placement, signals, draws, seen).lam
-
-
 def describe_device(device: torch.device) -> str:
     """What the figures were measured on: the name of the GPU, or the number of threads."""
     if device.type == "cuda":
         return f"{device} ({torch.cuda.get_device_name(device)})"
     return f"{device} ({torch.get_num_threads()} threads)" if device.type == "cpu" else str(device)
-
-
-def _mixer(method: str | AnyMixer) -> AnyMixer:
-    return parse_method(method) if isinstance(method, str) else method
-
-
-def _check(name: str, mixer: AnyMixer, networks: Networks) -> None:
-    if isinstance(mixer, FeatureMixer):
-        raise UsageError(f"method {name}: mixes inside the network, got no work apart from the step. Leave it out.")
-    networks.check(name, mixer.needs() | mixer.needs_mixed())
 
 
 @contextmanager
@@ -208,18 +169,18 @@ def _enough_memory(size: int) -> Iterator[None]:
         ) from error
 
 
-def _demo_batch(model: Model, size: int, seed: int) -> tuple[Tensor, Tensor, Tensor]:
-    """Images (n, 3, h, w), classes of the network (n,) and gaze densities (n, h, w): the demo data in a random order,
-    over again where it is too small."""
+def _demo_batch(model: Model, size: int, seed: int) -> tuple[Tensor, Tensor]:
+    """Images (n, 3, h, w) and classes of the network (n,): the demo data in a random order, over again where it is too
+    small.
+    """
     dataset = load_dataset("demo")
     order = PairRng(seed, "bench", [0]).permutation("images", len(dataset))[0]
     rows = np.resize(order, size)
     (loaded,) = ImageLoader(dataset, model.geometry).read([np.unique(rows)])
     picked = np.searchsorted(loaded.rows, rows)
     pixels = torch.from_numpy(loaded.pixels[picked]).to(model.device)
-    gaze = dataset.gaze.density(rows, model.geometry, GazeRecipe(Sigma(3.5, "%")), model.device)
     labels = torch.from_numpy(dataset.labels[rows] % model.num_classes).to(model.device)
-    return pixels.permute(0, 3, 1, 2).float().div_(255), labels, gaze
+    return pixels.permute(0, 3, 1, 2).float().div_(255), labels
 
 
 def _row(

@@ -199,7 +199,7 @@ class Engine:
         number = int(plan.group[pairs.start])
         columns = pair_columns(self.dataset, number, ids, source, target)
         names = (*self.methods, *self.reference_names())
-        rows: dict[str, Columns] = dict.fromkeys(names, _rows_at(columns, readable & False))
+        rows: dict[str, Columns] = dict.fromkeys(names, _rows_at(columns, np.zeros_like(readable)))
         masks: dict[str, Masks] = {}
         if readable.any():
             group = self._prepare(plan, ids[readable], images, clock)
